@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: Apache-2.0
+# Compiler flags shared by every target, and the two functions that declare a part and its tests.
+
+add_library(nextscale_flags INTERFACE)
+target_include_directories(nextscale_flags INTERFACE
+  ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/include)
+target_compile_options(nextscale_flags INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+  -Wno-sign-conversion -Werror)
+if(NEXTSCALE_SANITIZE)
+  target_compile_options(nextscale_flags INTERFACE
+    -fsanitize=${NEXTSCALE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(nextscale_flags INTERFACE -fsanitize=${NEXTSCALE_SANITIZE})
+endif()
+
+# nextscale_part(NAME sources... DEPS targets...): one layer of the tree as a static library.
+function(nextscale_part name)
+  cmake_parse_arguments(PART "" "" "DEPS" ${ARGN})
+  add_library(nextscale_${name} STATIC ${PART_UNPARSED_ARGUMENTS})
+  target_link_libraries(nextscale_${name} PUBLIC nextscale_flags ${PART_DEPS})
+endfunction()
+
+# nextscale_test(NAME sources... DEPS targets... LABELS labels...): one GoogleTest program.
+function(nextscale_test name)
+  cmake_parse_arguments(TEST "" "" "DEPS;LABELS" ${ARGN})
+  add_executable(${name} ${TEST_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PRIVATE nextscale_flags ${TEST_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
+  target_compile_definitions(${name} PRIVATE
+    NEXTSCALE_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${TEST_LABELS}" TIMEOUT 1800)
+endfunction()
+
+# nextscale_fuzz(NAME source DEPS targets...): one libFuzzer program.
+function(nextscale_fuzz name source)
+  cmake_parse_arguments(FUZZ "" "" "DEPS" ${ARGN})
+  add_executable(${name} ${source})
+  target_link_libraries(${name} PRIVATE nextscale_flags ${FUZZ_DEPS})
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+endfunction()

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/parallel.h"
+
+#include <omp.h>
+
+#if defined(__SANITIZE_THREAD__)
+#define NEXTSCALE_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define NEXTSCALE_TSAN 1
+#endif
+#endif
+
+// The OpenMP runtime is not instrumented, so the thread sanitizer does not see that a region's start
+// and end order memory. These annotations tell it.
+#ifdef NEXTSCALE_TSAN
+extern "C" void __tsan_acquire(void* address);
+extern "C" void __tsan_release(void* address);
+#else
+static void __tsan_acquire(void*) {}
+static void __tsan_release(void*) {}
+#endif
+
+namespace nextscale {
+namespace detail {
+
+void run_loop(int num_threads, int64_t count, LoopBody body, void* closure) {
+  if (num_threads <= 1 || count <= 1) {
+    for (int64_t index = 0; index < count; ++index) body(closure, index, 0);
+    return;
+  }
+  char fork = 0;
+  char join = 0;
+  __tsan_release(&fork);
+#pragma omp parallel num_threads(num_threads)
+  {
+    __tsan_acquire(&fork);
+    const int worker = omp_get_thread_num();
+#pragma omp for schedule(dynamic, 1) nowait
+    for (int64_t index = 0; index < count; ++index) body(closure, index, worker);
+    __tsan_release(&join);
+  }
+  __tsan_acquire(&join);
+}
+
+}  // namespace detail
+
+int available_threads() { return omp_get_num_procs(); }
+
+}  // namespace nextscale

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every operator of the engine: its contract, and the table that holds one implementation of each.
+//
+// `ref` states each formula as plainly as possible and judges the others; `cpu` is fast (oneDNN for
+// products and convolutions, Highway for the rest) and falls back to the `ref` row where the machine
+// lacks what it needs. Files carry the same name in both folders.
+//
+// Pointers are row-major, contiguous, 64-byte aligned unless said; shapes were checked by the caller.
+// Nothing here allocates except make_linear, make_conv and their prepare(). Results do not depend on
+// the number of threads, and a row's result does not depend on how many rows come with it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "core/context.h"
+#include "core/tensor.h"
+
+namespace nextscale::kernels {
+
+enum class Activation { kNone, kGeluTanh };
+
+// ---- Products ---------------------------------------------------------------------------------
+
+struct LinearSpec {
+  int64_t in_features = 0;
+  int64_t out_features = 0;
+  DType compute = DType::kF32;  // f32 or bf16: type of x and of the packed weights
+  DType output = DType::kF32;   // f32 or bf16
+  Activation activation = Activation::kNone;
+};
+
+// y = activation(x W^T + b), accumulated in f32. Owns W in packed form.
+class Linear {
+ public:
+  virtual ~Linear() = default;
+  // Readies run() for this number of rows. May allocate; cheap when repeated.
+  virtual void prepare(int64_t rows) = 0;
+  // x [rows, in], y [rows, out]; `rows` must have been prepared.
+  virtual void run(const Context& context, const void* x, void* y, int64_t rows) const = 0;
+  virtual size_t packed_bytes() const = 0;
+};
+
+// weight [out, in] f32, bf16 or f16; bias [out] of the same types, or empty for none. Both are copied
+// (packed) before the call returns.
+using MakeLinear = std::unique_ptr<Linear> (*)(const Context&, const LinearSpec&,
+                                               const ConstTensorView& weight,
+                                               const ConstTensorView& bias);
+
+struct ConvSpec {
+  int64_t in_channels = 0;
+  int64_t out_channels = 0;
+  int64_t kernel = 3;  // 1 or 3, square, stride 1
+  int64_t width = 0;   // pixels of a row
+};
+
+// Convolution of a strip of rows, channels last, f32. Rows above and below are part of the input
+// (the caller puts zeros there at the border of the picture); columns are zero-padded inside.
+class Conv {
+ public:
+  virtual ~Conv() = default;
+  virtual void prepare(int64_t rows) = 0;
+  // x [rows + kernel - 1, width, in_channels], y [rows, width, out_channels].
+  virtual void run(const Context& context, const float* x, float* y, int64_t rows) const = 0;
+  virtual size_t packed_bytes() const = 0;
+  // Scratch memory that run() takes from context.scratch for this many rows.
+  virtual size_t scratch_bytes(int64_t rows) const = 0;
+};
+
+// weight [out, in, kernel, kernel], bias [out]; any float type; both are copied (packed).
+using MakeConv = std::unique_ptr<Conv> (*)(const Context&, const ConvSpec&,
+                                           const ConstTensorView& weight,
+                                           const ConstTensorView& bias);
+
+// ---- Transformer ------------------------------------------------------------------------------
+
+// out = LN(x) * (1 + scale) + shift; LN without affine parameters, biased variance.
+struct LayerNormArgs {
+  const float* x = nullptr;      // [rows, tokens, width]
+  const float* scale = nullptr;  // [rows, row_stride] read at [row, 0..width)
+  const float* shift = nullptr;  // [rows, row_stride]
+  int64_t modulation_stride = 0;  // floats from one row of scale and shift to the next
+  int64_t rows = 0;
+  int64_t tokens = 0;
+  int64_t width = 0;
+  float epsilon = 1e-6F;
+  void* out = nullptr;  // [rows, tokens, width]
+  DType out_dtype = DType::kF32;
+};
+
+// x += gate * y, gate per (row, feature).
+struct GatedAddArgs {
+  float* x = nullptr;           // [rows, tokens, width]
+  const float* y = nullptr;     // [rows, tokens, width]
+  const float* gate = nullptr;  // [rows, gate_stride] read at [row, 0..width)
+  int64_t gate_stride = 0;
+  int64_t rows = 0;
+  int64_t tokens = 0;
+  int64_t width = 0;
+};
+
+// Splits a fused qkv projection into heads; with `normalize`, q and k are divided by
+// max(their length, 1e-12) per head and q is then multiplied by head_scale.
+struct SplitHeadsArgs {
+  const float* qkv = nullptr;  // [rows, tokens, query_heads + 2 kv_heads, head_dim]: q, k, v in order
+  const float* head_scale = nullptr;  // [query_heads]; only read with `normalize`
+  bool normalize = false;
+  int64_t rows = 0;
+  int64_t tokens = 0;
+  int64_t query_heads = 0;
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;
+  float* q = nullptr;  // [rows, query_heads, tokens, head_dim]
+  void* k = nullptr;   // [rows, kv_heads, tokens, head_dim]
+  void* v = nullptr;   // as k
+  DType kv_dtype = DType::kF32;  // f32 or bf16
+};
+
+// Keys and values of consecutive tokens of one head.
+struct KvSegment {
+  const void* k = nullptr;  // [tokens, head_dim]
+  const void* v = nullptr;  // [tokens, head_dim]
+  int64_t tokens = 0;
+};
+
+// What one (row, kv head) attends: its cache followed by the current scale, or those of their
+// positions that `attend` lists in ascending order.
+struct AttentionHead {
+  KvSegment cached;
+  KvSegment current;
+  const int32_t* attend = nullptr;  // null: all
+  int64_t num_attend = 0;
+
+  int64_t num_keys() const { return attend != nullptr ? num_attend : cached.tokens + current.tokens; }
+};
+
+// out = softmax(softmax_scale * q k^T) v, no mask. Query heads are grouped onto kv heads in order
+// (query head / (query_heads / kv_heads)). Keys of different heads may differ in number.
+struct AttentionArgs {
+  int64_t rows = 0;
+  int64_t query_heads = 0;
+  int64_t kv_heads = 0;
+  int64_t queries = 0;
+  int64_t head_dim = 0;
+  float softmax_scale = 1.0F;
+  DType kv_dtype = DType::kF32;           // f32 or bf16
+  const float* q = nullptr;               // [rows, query_heads, queries, head_dim]
+  std::span<const AttentionHead> heads;   // [rows, kv_heads]
+  void* out = nullptr;                    // [rows, queries, query_heads * head_dim]
+  DType out_dtype = DType::kF32;
+};
+
+// Scratch bytes that attention() takes from context.scratch when no head has more than max_keys.
+using AttentionScratch = size_t (*)(const Context&, const AttentionArgs& shape, int64_t max_keys);
+
+// ---- Decoder, channels last ---------------------------------------------------------------------
+
+// mean and 1 / sqrt(variance + epsilon) of each group of consecutive channels over all pixels;
+// biased variance, accumulated so that the result is as good as a double-precision sum.
+struct GroupStatsArgs {
+  const float* x = nullptr;  // [pixels, channels]
+  int64_t pixels = 0;
+  int64_t channels = 0;
+  int64_t groups = 32;
+  float epsilon = 1e-6F;
+  float* mean = nullptr;     // [groups]
+  float* inverse = nullptr;  // [groups]
+};
+
+// Copies rows [first_row, first_row + rows) of a picture to `out`, optionally after nearest-neighbour
+// doubling, group normalisation and SiLU. Rows outside the picture become zeros. All row and column
+// numbers are those after doubling.
+struct GatherRowsArgs {
+  const float* x = nullptr;  // [height, width, channels], before doubling
+  int64_t height = 0;
+  int64_t width = 0;
+  int64_t channels = 0;
+  bool doubled = false;
+  int64_t first_row = 0;  // may be negative
+  int64_t rows = 0;
+  const float* mean = nullptr;     // [groups]; null: no normalisation
+  const float* inverse = nullptr;  // [groups]
+  const float* weight = nullptr;   // [channels], used with mean
+  const float* bias = nullptr;     // [channels], used with mean
+  int64_t groups = 32;
+  bool silu = false;     // after the normalisation
+  float* out = nullptr;  // [rows, width (doubled), channels]
+};
+
+// ---- Between scales -----------------------------------------------------------------------------
+
+// out[H, W, c] = sum_{h, w} rows[H, h] * columns[W, w] * x[h, w, c]: every separable resampling.
+struct ResampleArgs {
+  const float* x = nullptr;        // [in_height, in_width, channels]
+  const float* rows = nullptr;     // [out_height, in_height]
+  const float* columns = nullptr;  // [out_width, in_width]
+  int64_t in_height = 0;
+  int64_t in_width = 0;
+  int64_t out_height = 0;
+  int64_t out_width = 0;
+  int64_t channels = 0;
+  float* scratch = nullptr;  // [out_height, in_width, channels]
+  float* out = nullptr;      // [out_height, out_width, channels]
+};
+
+// ---- The table ------------------------------------------------------------------------------------
+
+struct KernelTable {
+  std::string_view name;
+  MakeLinear make_linear;
+  MakeConv make_conv;
+  void (*layer_norm)(const Context&, const LayerNormArgs&);
+  void (*gated_add)(const Context&, const GatedAddArgs&);
+  void (*split_heads)(const Context&, const SplitHeadsArgs&);
+  void (*attention)(const Context&, const AttentionArgs&);
+  AttentionScratch attention_scratch;
+  void (*group_stats)(const Context&, const GroupStatsArgs&);
+  void (*gather_rows)(const Context&, const GatherRowsArgs&);
+  void (*resample)(const Context&, const ResampleArgs&);
+  // out[i] = x[i] / (1 + exp(-x[i])), to f32 or bf16.
+  void (*silu)(const Context&, const float* x, void* out, DType out_dtype, int64_t count);
+  // out[i] = x[i] rounded to bf16.
+  void (*round_to_bf16)(const Context&, const float* x, BFloat16* out, int64_t count);
+  // x[i] += y[i].
+  void (*add)(const Context&, float* x, const float* y, int64_t count);
+  // out[i] = a * x[i] + b * y[i]; guidance (1 + t, -t) and the phi blend (0.5, 0.5).
+  void (*blend)(const Context&, float a, const float* x, float b, const float* y, float* out,
+                int64_t count);
+};
+
+// The plain formulas, single file per operator.
+const KernelTable& ref_table();
+
+// The fast ones for this machine.
+const KernelTable& cpu_table();
+
+// True if this machine has bf16 dot products, so that bf16 weights are the faster choice.
+bool has_fast_bf16();
+
+}  // namespace nextscale::kernels
