@@ -32,7 +32,8 @@ struct LinearSpec {
   Activation activation = Activation::kNone;
 };
 
-// y = activation(x W^T + b), accumulated in f32. Owns W in packed form.
+// y = activation(x W^T + b), accumulated in f32. Owns W in packed form. Works on the threads of the
+// context it was made with. Not thread safe: one run() at a time.
 class Linear {
  public:
   virtual ~Linear() = default;
@@ -40,6 +41,7 @@ class Linear {
   virtual void prepare(int64_t rows) = 0;
   // x [rows, in], y [rows, out]; `rows` must have been prepared.
   virtual void run(const Context& context, const void* x, void* y, int64_t rows) const = 0;
+  // All that this layer holds; the largest prepared number of rows may add some 10 KiB per thread.
   virtual size_t packed_bytes() const = 0;
 };
 
@@ -57,7 +59,8 @@ struct ConvSpec {
 };
 
 // Convolution of a strip of rows, channels last, f32. Rows above and below are part of the input
-// (the caller puts zeros there at the border of the picture); columns are zero-padded inside.
+// (the caller puts zeros there at the border of the picture); columns are zero-padded inside. Works
+// on the threads of the context it was made with. Not thread safe: one run() at a time.
 class Conv {
  public:
   virtual ~Conv() = default;

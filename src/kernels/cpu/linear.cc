@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// Linear layers as oneDNN matrix products. The weight is packed once, in the layout that oneDNN
+// prefers, which does not depend on the number of rows; every number of rows gets a primitive of
+// its own, because oneDNN's run-time sizes fall back to a slower kernel.
+//
+// Not thread safe: run() points shared memory objects at its arguments, so one thread at a time may
+// run a layer. The work inside uses the threads of the context given to make_linear.
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/onednn.h"
+#include "kernels/ref/ref.h"
+
+namespace nextscale::kernels::cpu {
+namespace {
+
+using dnnl::memory;
+
+class OneDnnLinear final : public Linear {
+ public:
+  OneDnnLinear(const Context& context, const LinearSpec& spec, const ConstTensorView& weight,
+               const ConstTensorView& bias)
+      : spec_(spec),
+        num_threads_(context.num_threads),
+        engine_(dnnl::engine::kind::cpu, 0),
+        stream_(engine_) {
+    const OneDnnThreads threads(num_threads_);
+    const memory::desc any({spec.in_features, spec.out_features}, onednn_type(spec.compute),
+                           memory::format_tag::any);
+    const memory::desc packed = plan(kTypicalRows, any).weights_desc();
+    weight_ = pack_weight(engine_, weight, packed.dims(), memory::format_tag::ba, packed);
+    weight_memory_ = memory(packed, engine_, weight_.as<uint8_t>());
+    bias_ = Tensor::zeros(DType::kF32, {spec.out_features});
+    if (bias.data != nullptr) {
+      copy_to_f32(bias, {bias_.as<float>(), static_cast<size_t>(spec.out_features)});
+    }
+    bias_memory_ = memory(bias_desc(), engine_, bias_.as<float>());
+  }
+
+  void prepare(int64_t rows) override {
+    const auto place = std::ranges::lower_bound(prepared_, rows, {}, &Prepared::rows);
+    if (place != prepared_.end() && place->rows == rows) return;
+    with_onednn_errors("linear", [&] {
+      const OneDnnThreads threads(num_threads_);
+      const dnnl::matmul::primitive_desc planned = plan(rows, weight_memory_.get_desc());
+      reserve_scratchpad(planned.scratchpad_desc());
+      prepared_.insert(place, {rows, dnnl::matmul(planned),
+                               memory(planned.src_desc(), engine_, DNNL_MEMORY_NONE),
+                               memory(planned.dst_desc(), engine_, DNNL_MEMORY_NONE),
+                               memory(planned.scratchpad_desc(), engine_, DNNL_MEMORY_NONE)});
+    });
+  }
+
+  void run(const Context& /*context*/, const void* x, void* y, int64_t rows) const override {
+    const auto found = std::ranges::lower_bound(prepared_, rows, {}, &Prepared::rows);
+    NEXTSCALE_ASSERT(found != prepared_.end() && found->rows == rows);
+    const OneDnnThreads threads(num_threads_);
+    set_handle(found->x, x);
+    set_handle(found->y, y);
+    set_handle(found->scratchpad, scratchpad_.as<uint8_t>());
+    const std::array<dnnl_exec_arg_t, 5> arguments = {
+        {{DNNL_ARG_SRC, found->x.get()},
+         {DNNL_ARG_WEIGHTS, weight_memory_.get()},
+         {DNNL_ARG_BIAS, bias_memory_.get()},
+         {DNNL_ARG_DST, found->y.get()},
+         {DNNL_ARG_SCRATCHPAD, found->scratchpad.get()}}};
+    execute(found->primitive, stream_, arguments);
+  }
+
+  size_t packed_bytes() const override {
+    return weight_.num_bytes() + bias_.num_bytes() +
+           (scratchpad_.empty() ? 0 : scratchpad_.num_bytes());
+  }
+
+ private:
+  // The packed layout is the same for any number of rows; asked for with this many.
+  static constexpr int64_t kTypicalRows = 64;
+
+  struct Prepared {
+    int64_t rows;
+    dnnl::matmul primitive;
+    memory x;
+    memory y;
+    memory scratchpad;
+  };
+
+  memory::desc bias_desc() const {
+    return {{1, spec_.out_features}, memory::data_type::f32, memory::format_tag::ab};
+  }
+
+  dnnl::matmul::primitive_desc plan(int64_t rows, const memory::desc& weight) const {
+    const memory::desc x({rows, spec_.in_features}, onednn_type(spec_.compute),
+                         memory::format_tag::ab);
+    const memory::desc y({rows, spec_.out_features}, onednn_type(spec_.output),
+                         memory::format_tag::ab);
+    dnnl::primitive_attr attributes;
+    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+    if (spec_.activation == Activation::kGeluTanh) {
+      dnnl::post_ops post_ops;
+      post_ops.append_eltwise(1.0F, dnnl::algorithm::eltwise_gelu_tanh, 0.0F, 0.0F);
+      attributes.set_post_ops(post_ops);
+    }
+    return {dnnl::matmul::desc(x, weight, bias_desc(), y), attributes, engine_};
+  }
+
+  void reserve_scratchpad(const memory::desc& wanted) {
+    const int64_t bytes = static_cast<int64_t>(wanted.get_size());
+    if (bytes == 0 || (!scratchpad_.empty() && scratchpad_.shape()[0] >= bytes)) return;
+    scratchpad_ = Tensor(DType::kU8, {bytes});
+  }
+
+  LinearSpec spec_;
+  int num_threads_;
+  dnnl::engine engine_;
+  dnnl::stream stream_;
+  Tensor weight_;  // packed
+  Tensor bias_;    // [out]
+  memory weight_memory_;
+  memory bias_memory_;
+  Tensor scratchpad_;               // what the largest prepared primitive wants; usually nothing
+  std::vector<Prepared> prepared_;  // ascending by rows
+};
+
+}  // namespace
+
+std::unique_ptr<Linear> make_linear(const Context& context, const LinearSpec& spec,
+                                    const ConstTensorView& weight, const ConstTensorView& bias) {
+  return with_onednn_errors("linear", [&]() -> std::unique_ptr<Linear> {
+    try {
+      return std::make_unique<OneDnnLinear>(context, spec, weight, bias);
+    } catch (const dnnl::error& error) {
+      // oneDNN 2.6 multiplies bf16 only on CPUs with AVX-512.
+      if (!is_unimplemented(error)) throw;
+      return ref::make_linear(context, spec, weight, bias);
+    }
+  });
+}
+
+}  // namespace nextscale::kernels::cpu

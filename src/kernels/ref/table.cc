@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/ref/ref.h"
+
+namespace nextscale::kernels {
+
+const KernelTable& ref_table() {
+  static constexpr KernelTable kTable = {
+      .name = "ref",
+      .make_linear = ref::make_linear,
+      .make_conv = ref::make_conv,
+      .layer_norm = ref::layer_norm,
+      .gated_add = ref::gated_add,
+      .split_heads = ref::split_heads,
+      .attention = ref::attention,
+      .attention_scratch = ref::attention_scratch,
+      .group_stats = ref::group_stats,
+      .gather_rows = ref::gather_rows,
+      .resample = ref::resample,
+      .silu = ref::silu,
+      .round_to_bf16 = ref::round_to_bf16,
+      .add = ref::add,
+      .blend = ref::blend,
+  };
+  return kTable;
+}
+
+}  // namespace nextscale::kernels
