@@ -160,6 +160,9 @@ using AttentionScratch = size_t (*)(const Context&, const AttentionArgs& shape, 
 
 // ---- Decoder, channels last ---------------------------------------------------------------------
 
+// Most groups that group_stats takes.
+inline constexpr int64_t kMaxGroups = 64;
+
 // mean and 1 / sqrt(variance + epsilon) of each group of consecutive channels over all pixels;
 // biased variance, accumulated so that the result is as good as a double-precision sum.
 struct GroupStatsArgs {

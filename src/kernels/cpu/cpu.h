@@ -10,5 +10,21 @@ namespace nextscale::kernels::cpu {
 
 std::unique_ptr<Linear> make_linear(const Context& context, const LinearSpec& spec,
                                     const ConstTensorView& weight, const ConstTensorView& bias);
+std::unique_ptr<Conv> make_conv(const Context& context, const ConvSpec& spec,
+                                const ConstTensorView& weight, const ConstTensorView& bias);
+
+void layer_norm(const Context& context, const LayerNormArgs& args);
+void gated_add(const Context& context, const GatedAddArgs& args);
+void split_heads(const Context& context, const SplitHeadsArgs& args);
+void attention(const Context& context, const AttentionArgs& args);
+size_t attention_scratch(const Context& context, const AttentionArgs& shape, int64_t max_keys);
+void group_stats(const Context& context, const GroupStatsArgs& args);
+void gather_rows(const Context& context, const GatherRowsArgs& args);
+void resample(const Context& context, const ResampleArgs& args);
+void silu(const Context& context, const float* x, void* out, DType out_dtype, int64_t count);
+void round_to_bf16(const Context& context, const float* x, BFloat16* out, int64_t count);
+void add(const Context& context, float* x, const float* y, int64_t count);
+void blend(const Context& context, float a, const float* x, float b, const float* y, float* out,
+           int64_t count);
 
 }  // namespace nextscale::kernels::cpu

@@ -4,10 +4,22 @@
 namespace nextscale::kernels {
 namespace {
 
+// What is not set here is ref's.
 KernelTable make_table() {
   KernelTable table = ref_table();
   table.name = "cpu";
   table.make_linear = cpu::make_linear;
+  table.make_conv = cpu::make_conv;
+  table.layer_norm = cpu::layer_norm;
+  table.gated_add = cpu::gated_add;
+  table.split_heads = cpu::split_heads;
+  table.group_stats = cpu::group_stats;
+  table.gather_rows = cpu::gather_rows;
+  table.resample = cpu::resample;
+  table.silu = cpu::silu;
+  table.round_to_bf16 = cpu::round_to_bf16;
+  table.add = cpu::add;
+  table.blend = cpu::blend;
   return table;
 }
 
