@@ -13,6 +13,8 @@ KernelTable make_table() {
   table.layer_norm = cpu::layer_norm;
   table.gated_add = cpu::gated_add;
   table.split_heads = cpu::split_heads;
+  table.attention = cpu::attention;
+  table.attention_scratch = cpu::attention_scratch;
   table.group_stats = cpu::group_stats;
   table.gather_rows = cpu::gather_rows;
   table.resample = cpu::resample;

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: Apache-2.0
+// Inner loops of the fast attention kernel: packing keys and values, the two products on register
+// tiles, and the softmax of one row. Compiled once per instruction set, see vector-inl.h.
+#include "kernels/cpu/vector-inl.h"
+
+#if defined(NEXTSCALE_KERNELS_CPU_ATTENTION_TILES_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef NEXTSCALE_KERNELS_CPU_ATTENTION_TILES_INL_H_
+#undef NEXTSCALE_KERNELS_CPU_ATTENTION_TILES_INL_H_
+#else
+#define NEXTSCALE_KERNELS_CPU_ATTENTION_TILES_INL_H_
+#endif
+
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+
+#include "kernels/cpu/attention_job.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace nextscale::kernels::cpu {
+namespace HWY_NAMESPACE {
+
+using TileTag = hn::CappedTag<float, kValueAlignment>;
+using TileVector = hn::VFromD<TileTag>;
+
+// Columns of a register tile, in vectors: AVX-512 has 32 registers, older sets have 16.
+constexpr int kTileVectors = HWY_MAX_BYTES >= 64 ? 4 : 2;
+
+// ---- Packing ------------------------------------------------------------------------------------
+
+// Row of key (or value) number `key` of those attended.
+template <class Kv>
+HWY_INLINE const Kv* attended_row(const AttentionHead& head, const void* KvSegment::*part,
+                                  int64_t head_dim, int64_t key) {
+  const int64_t position = head.attend != nullptr ? head.attend[key] : key;
+  const bool is_cached = position < head.cached.tokens;
+  const KvSegment& segment = is_cached ? head.cached : head.current;
+  const int64_t token = is_cached ? position : position - head.cached.tokens;
+  return static_cast<const Kv*>(segment.*part) + token * head_dim;
+}
+
+// Four keys, transposed, into four consecutive columns of a panel.
+template <class Kv>
+HWY_INLINE void transpose_keys(const Kv* const rows[4], int64_t head_dim, float* panel) {
+#if HWY_TARGET == HWY_SCALAR
+  const hn::CappedTag<float, 1> d;
+  for (int64_t feature = 0; feature < head_dim; ++feature) {
+    for (int lane = 0; lane < 4; ++lane) {
+      hn::StoreU(load_as_f32(d, rows[lane] + feature), d, panel + feature * kPanelKeys + lane);
+    }
+  }
+#else
+  const hn::CappedTag<float, 4> d;
+  for (int64_t feature = 0; feature < head_dim; feature += 4) {
+    const auto row0 = load_as_f32(d, rows[0] + feature);
+    const auto row1 = load_as_f32(d, rows[1] + feature);
+    const auto row2 = load_as_f32(d, rows[2] + feature);
+    const auto row3 = load_as_f32(d, rows[3] + feature);
+    const auto even_low = hn::InterleaveLower(d, row0, row2);
+    const auto odd_low = hn::InterleaveLower(d, row1, row3);
+    const auto even_high = hn::InterleaveUpper(d, row0, row2);
+    const auto odd_high = hn::InterleaveUpper(d, row1, row3);
+    float* to = panel + feature * kPanelKeys;
+    hn::StoreU(hn::InterleaveLower(d, even_low, odd_low), d, to);
+    hn::StoreU(hn::InterleaveUpper(d, even_low, odd_low), d, to + kPanelKeys);
+    hn::StoreU(hn::InterleaveLower(d, even_high, odd_high), d, to + 2 * kPanelKeys);
+    hn::StoreU(hn::InterleaveUpper(d, even_high, odd_high), d, to + 3 * kPanelKeys);
+  }
+#endif
+}
+
+// Keys [first, first + count) into panels. The last panel is filled up with copies of the last key,
+// whose scores nobody reads.
+template <class Kv>
+void pack_keys(const AttentionHead& head, int64_t head_dim, int64_t first, int64_t count,
+               float* panels) {
+  const int64_t padded = (count + kPanelKeys - 1) / kPanelKeys * kPanelKeys;
+  for (int64_t key = 0; key < padded; key += 4) {
+    const Kv* rows[4];
+    for (int64_t lane = 0; lane < 4; ++lane) {
+      const int64_t source = first + std::min(key + lane, count - 1);
+      rows[lane] = attended_row<Kv>(head, &KvSegment::k, head_dim, source);
+    }
+    const int64_t panel = key / kPanelKeys;
+    transpose_keys(rows, head_dim, panels + panel * head_dim * kPanelKeys + key % kPanelKeys);
+  }
+}
+
+template <class Kv>
+void pack_values(const AttentionHead& head, int64_t head_dim, int64_t first, int64_t count,
+                 float* values) {
+  const int64_t width = padded_head_dim(head_dim);
+  for (int64_t key = 0; key < count; ++key, values += width) {
+    const Kv* row = attended_row<Kv>(head, &KvSegment::v, head_dim, first + key);
+    for_each_vector(head_dim, [&](auto d, int64_t feature) HWY_ATTR {
+      hn::StoreU(load_as_f32(d, row + feature), d, values + feature);
+    });
+    std::fill(values + head_dim, values + width, 0.0F);
+  }
+}
+
+// ---- Register tiles -----------------------------------------------------------------------------
+
+// scores[kRows, kPanelKeys] = scale * q[kRows, head_dim] * panel
+template <int kRows>
+HWY_INLINE void score_tile(const float* q, int64_t head_dim, const float* panel, float scale,
+                           float* scores) {
+  const TileTag d;
+  for (int64_t column = 0; column < kPanelKeys; column += kTileVectors * lanes(d)) {
+    TileVector sums[kRows][kTileVectors];
+    for (int row = 0; row < kRows; ++row) {
+      for (int part = 0; part < kTileVectors; ++part) sums[row][part] = hn::Zero(d);
+    }
+    const float* from = panel + column;
+    for (int64_t feature = 0; feature < head_dim; ++feature, from += kPanelKeys) {
+      TileVector keys[kTileVectors];
+      for (int part = 0; part < kTileVectors; ++part) {
+        keys[part] = hn::Load(d, from + part * lanes(d));
+      }
+      for (int row = 0; row < kRows; ++row) {
+        const TileVector query = hn::Set(d, q[row * head_dim + feature]);
+        for (int part = 0; part < kTileVectors; ++part) {
+          sums[row][part] = hn::MulAdd(query, keys[part], sums[row][part]);
+        }
+      }
+    }
+    for (int row = 0; row < kRows; ++row) {
+      for (int part = 0; part < kTileVectors; ++part) {
+        hn::Store(hn::Mul(sums[row][part], hn::Set(d, scale)), d,
+                  scores + row * kScoreStride + column + part * lanes(d));
+      }
+    }
+  }
+}
+
+// out[kRows, kVectors vectors] += weights[kRows, count] * values[count, kVectors vectors]
+template <int kRows, int kVectors>
+HWY_INLINE void output_tile(const float* weights, const float* values, int64_t count, int64_t width,
+                            float* out) {
+  const TileTag d;
+  TileVector sums[kRows][kVectors];
+  for (int row = 0; row < kRows; ++row) {
+    for (int part = 0; part < kVectors; ++part) {
+      sums[row][part] = hn::Load(d, out + row * width + part * lanes(d));
+    }
+  }
+  for (int64_t key = 0; key < count; ++key, values += width) {
+    TileVector value[kVectors];
+    for (int part = 0; part < kVectors; ++part) {
+      value[part] = hn::Load(d, values + part * lanes(d));
+    }
+    for (int row = 0; row < kRows; ++row) {
+      const TileVector weight = hn::Set(d, weights[row * kScoreStride + key]);
+      for (int part = 0; part < kVectors; ++part) {
+        sums[row][part] = hn::MulAdd(weight, value[part], sums[row][part]);
+      }
+    }
+  }
+  for (int row = 0; row < kRows; ++row) {
+    for (int part = 0; part < kVectors; ++part) {
+      hn::Store(sums[row][part], d, out + row * width + part * lanes(d));
+    }
+  }
+}
+
+// Calls tile(rows as a constant, first row) until `rows` rows are done, kTileQueries at a time.
+template <class Tile>
+HWY_INLINE void for_each_tile(int64_t rows, const Tile& tile) {
+  int64_t row = 0;
+  for (; row + kTileQueries <= rows; row += kTileQueries) {
+    tile(std::integral_constant<int, kTileQueries>(), row);
+  }
+  switch (rows - row) {
+    case 1:
+      return tile(std::integral_constant<int, 1>(), row);
+    case 2:
+      return tile(std::integral_constant<int, 2>(), row);
+    case 3:
+      return tile(std::integral_constant<int, 3>(), row);
+    case 4:
+      return tile(std::integral_constant<int, 4>(), row);
+    case 5:
+      return tile(std::integral_constant<int, 5>(), row);
+    default:
+      return;
+  }
+}
+
+// ---- Softmax ------------------------------------------------------------------------------------
+
+HWY_INLINE float highest_of(const float* scores, int64_t count) {
+  const TileTag d;
+  auto highest = hn::Set(d, -HUGE_VALF);
+  int64_t key = 0;
+  for (; key + lanes(d) <= count; key += lanes(d)) {
+    highest = hn::Max(highest, hn::Load(d, scores + key));
+  }
+  if (key < count) {  // the row is padded, so the whole vector may be read
+    const auto is_key = hn::FirstN(d, static_cast<size_t>(count - key));
+    highest = hn::Max(highest, hn::IfThenElse(is_key, hn::Load(d, scores + key), highest));
+  }
+  return hn::GetLane(hn::MaxOfLanes(d, highest));
+}
+
+// Turns scores into exp(score - highest) and returns their sum.
+HWY_INLINE float weigh(float* scores, int64_t count, float highest) {
+  const TileTag d;
+  const auto reference = hn::Set(d, highest);
+  auto total = hn::Zero(d);
+  int64_t key = 0;
+  for (; key + lanes(d) <= count; key += lanes(d)) {
+    const auto weight = exp_of(d, hn::Sub(hn::Load(d, scores + key), reference));
+    total = hn::Add(total, weight);
+    hn::Store(weight, d, scores + key);
+  }
+  if (key < count) {
+    const auto is_key = hn::FirstN(d, static_cast<size_t>(count - key));
+    const auto weight = exp_of(d, hn::Sub(hn::Load(d, scores + key), reference));
+    total = hn::Add(total, hn::IfThenElseZero(is_key, weight));
+    hn::Store(weight, d, scores + key);
+  }
+  return hn::GetLane(hn::SumOfLanes(d, total));
+}
+
+HWY_INLINE float exp_of_one(float x) {
+  const hn::CappedTag<float, 1> d;
+  return hn::GetLane(exp_of(d, hn::Set(d, x)));
+}
+
+HWY_INLINE void scale_row(float* row, int64_t width, float factor) {
+  const TileTag d;
+  for (int64_t column = 0; column < width; column += lanes(d)) {
+    hn::Store(hn::Mul(hn::Load(d, row + column), hn::Set(d, factor)), d, row + column);
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace nextscale::kernels::cpu
+HWY_AFTER_NAMESPACE();
+
+#endif  // include guard per instruction set
