@@ -55,6 +55,8 @@ class Checkpoint {
   // What kind of file it is, for people: "safetensors", "torch".
   virtual std::string_view format() const = 0;
   const std::filesystem::path& path() const { return path_; }
+  // Every file that belongs to it.
+  virtual std::vector<std::filesystem::path> files() const { return {path_}; }
 
  protected:
   explicit Checkpoint(std::filesystem::path path) : path_(std::move(path)) {}

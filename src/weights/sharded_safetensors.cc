@@ -69,6 +69,12 @@ ShardedSafetensors::ShardedSafetensors(const std::filesystem::path& index_path)
   }
 }
 
+std::vector<std::filesystem::path> ShardedSafetensors::files() const {
+  std::vector<std::filesystem::path> result{path_};
+  for (const SafetensorsFile& shard : shards_) result.push_back(shard.path());
+  return result;
+}
+
 void ShardedSafetensors::read_tensor(size_t index, std::span<std::byte> out) {
   shards_[shard_of_[index]].read(tensors_[index].name, out);
 }

@@ -19,6 +19,7 @@ class ShardedSafetensors final : public Checkpoint {
   explicit ShardedSafetensors(const std::filesystem::path& index_path);
 
   std::string_view format() const override { return "sharded safetensors"; }
+  std::vector<std::filesystem::path> files() const override;
 
  private:
   void read_tensor(size_t index, std::span<std::byte> out) override;

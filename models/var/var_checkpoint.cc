@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/var/var_checkpoint.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "core/error_format.h"
+#include "models/var/var_tensors.h"
+#include "weights/file_error.h"
+
+namespace nextscale {
+namespace {
+
+// A tensor that every transformer, every VQVAE of the family has.
+constexpr std::string_view kTransformerAnchor = "pos_1LC";
+constexpr std::string_view kVaeAnchor = "quantize.embedding.weight";
+constexpr int64_t kHeadDim = 64;  // of every model of the family
+constexpr int64_t kMaxTokens = int64_t{1} << 22;
+constexpr int64_t kMaxLayers = 1000;
+constexpr size_t kDecoderLevels = 5;
+constexpr size_t kShownProblems = 5;
+constexpr int64_t kImagenetClasses = 1000;
+// Settings of the authors' demonstration.
+constexpr float kDefaultCfg = 4.0F;
+constexpr int64_t kDefaultTopK = 900;
+constexpr float kDefaultTopP = 0.95F;
+
+constexpr std::array<int64_t, 10> kSchedule256{1, 2, 3, 4, 5, 6, 8, 10, 13, 16};
+constexpr std::array<int64_t, 10> kSchedule512{1, 2, 3, 4, 6, 9, 13, 18, 24, 32};
+
+struct FamilyRow {
+  std::string_view name_part;  // of a tensor that only this family has
+  std::string_view family;
+};
+
+constexpr std::array kFamilies = std::to_array<FamilyRow>({
+    {"text_proj_for_sos", "an Infinity transformer"},
+    {"block_chunks.", "an Infinity transformer"},
+    {"diffloss.", "a HART transformer"},
+    {"mlp_ge.", "a OneCAT model"},
+    {"vargpt_gen", "a VARGPT model"},
+    {"pos_1LC", "a VAR transformer"},
+    {"decoder.conv_in.weight", "the decoder of pictures (a VAE)"},
+    {"model.layers.0.", "a language model"},
+    {"encoder.block.0.layer.0.", "a T5 text encoder"},
+});
+
+std::string what_it_looks_like(const Checkpoint& checkpoint) {
+  for (const FamilyRow& row : kFamilies) {
+    const auto has_part = [&](const TensorInfo& tensor) {
+      return tensor.name.find(row.name_part) != std::string::npos;
+    };
+    if (std::ranges::any_of(checkpoint.tensors(), has_part))
+      return fmt::format("it looks like {}", row.family);
+  }
+  if (checkpoint.tensors().empty()) return "it holds no tensors";
+  return fmt::format("it holds tensors like '{}'", printable(checkpoint.tensors().front().name));
+}
+
+// Finds the one place where a tensor of that name lies, at the top or inside dictionaries.
+CheckpointPart find_part(Checkpoint& checkpoint, std::string_view anchor, std::string_view what,
+                         std::string_view flag) {
+  std::vector<std::string> prefixes;
+  for (const TensorInfo& tensor : checkpoint.tensors()) {
+    if (!tensor.name.ends_with(anchor)) continue;
+    const std::string prefix = tensor.name.substr(0, tensor.name.size() - anchor.size());
+    if (prefix.empty() || prefix.ends_with('/')) prefixes.push_back(prefix);
+  }
+  if (prefixes.size() == 1) return {&checkpoint, prefixes.front()};
+  if (prefixes.empty()) {
+    fail(ErrorCode::kMismatch, "convert: {} holds no {}: {}; give the path of one with {}",
+         shown(checkpoint.path()), what, what_it_looks_like(checkpoint), flag);
+  }
+  fail(ErrorCode::kMismatch,
+       "convert: {} holds {} of {}, wanted one (the first two are '{}' and '{}'); save one alone",
+       shown(checkpoint.path()), prefixes.size(), what, printable(prefixes[0]),
+       printable(prefixes[1]));
+}
+
+// The shape of a tensor that geometry is read from.
+Shape shape_of(const CheckpointPart& part, const std::string& name, int rank) {
+  const TensorInfo* info = part.find(name);
+  if (info == nullptr) {
+    fail(ErrorCode::kMismatch,
+         "convert: {} has no tensor '{}': {}; check that the file is complete",
+         shown(part.checkpoint->path()), printable(part.prefix + name),
+         what_it_looks_like(*part.checkpoint));
+  }
+  if (info->shape.rank() != rank) {
+    fail(ErrorCode::kMismatch,
+         "convert: tensor '{}' of {} has shape {}, wanted {} dimensions; check that the file is a "
+         "VAR checkpoint",
+         printable(info->name), shown(part.checkpoint->path()), info->shape.to_string(), rank);
+  }
+  return info->shape;
+}
+
+// How many of name(0), name(1), … there are.
+template <typename Name>
+int64_t count_numbered(const CheckpointPart& part, const Name& name) {
+  int64_t count = 0;
+  while (count < kMaxLayers && part.find(name(count)) != nullptr) ++count;
+  return count;
+}
+
+int64_t integer_root(int64_t square) {
+  return std::llround(std::sqrt(static_cast<double>(square)));
+}
+
+// The sides of the scales from the level of every token; empty if there are no (sound) level ids.
+std::vector<int64_t> schedule_from_levels(const CheckpointPart& transformer, int64_t num_tokens) {
+  const TensorInfo* info = transformer.find("lvl_1L");
+  if (info == nullptr || info->dtype != DType::kI64 || info->shape != Shape{1, num_tokens})
+    return {};
+  std::vector<int64_t> levels(static_cast<size_t>(num_tokens));
+  transformer.checkpoint->read(info->name, std::as_writable_bytes(std::span(levels)));
+  std::vector<int64_t> sides;
+  for (auto start = levels.begin(); start != levels.end();) {
+    const auto end =
+        std::find_if(start, levels.end(), [&](int64_t level) { return level != *start; });
+    const int64_t side = integer_root(end - start);
+    if (*start != static_cast<int64_t>(sides.size()) || side * side != end - start) return {};
+    sides.push_back(side);
+    start = end;
+  }
+  return sides;
+}
+
+std::vector<int64_t> released_schedule(int64_t num_tokens, int64_t num_scales) {
+  for (std::span<const int64_t> sides :
+       {std::span<const int64_t>(kSchedule256), std::span<const int64_t>(kSchedule512)}) {
+    int64_t tokens = 0;
+    for (const int64_t side : sides) tokens += side * side;
+    if (tokens == num_tokens && static_cast<int64_t>(sides.size()) == num_scales)
+      return {sides.begin(), sides.end()};
+  }
+  return {};
+}
+
+void require_schedule_fits(const VarConfig& config, int64_t num_tokens, int64_t num_scales,
+                           const Checkpoint& checkpoint) {
+  const bool fits = is_patch_schedule(config.patch_nums) && total_tokens(config) == num_tokens &&
+                    static_cast<int64_t>(config.patch_nums.size()) == num_scales;
+  if (fits) return;
+  fail(ErrorCode::kUsage,
+       "convert: the schedule {} does not fit {}, which has {} scales and {} tokens; give "
+       "--patch-nums with {} "
+       "ascending sides from 1 whose squares add up to {}",
+       fmt::join(config.patch_nums, ","), shown(checkpoint.path()), num_scales, num_tokens,
+       num_scales, num_tokens);
+}
+
+std::vector<int64_t> find_schedule(const CheckpointPart& transformer,
+                                   std::span<const int64_t> given, int64_t num_tokens,
+                                   int64_t num_scales) {
+  const std::vector<int64_t> recorded = schedule_from_levels(transformer, num_tokens);
+  if (!given.empty()) {
+    if (!recorded.empty() && !std::ranges::equal(given, recorded)) {
+      fail(ErrorCode::kUsage,
+           "convert: --patch-nums {} contradicts {}, which records {}; leave the flag out",
+           fmt::join(given, ","), shown(transformer.checkpoint->path()), fmt::join(recorded, ","));
+    }
+    return {given.begin(), given.end()};
+  }
+  if (!recorded.empty()) return recorded;
+  const std::vector<int64_t> released = released_schedule(num_tokens, num_scales);
+  if (!released.empty()) return released;
+  fail(ErrorCode::kUsage,
+       "convert: {} does not say how large its {} scales are; give --patch-nums, ascending sides "
+       "from 1 whose "
+       "squares add up to {}",
+       shown(transformer.checkpoint->path()), num_scales, num_tokens);
+}
+
+void infer_heads(const CheckpointPart& transformer, VarConfig& config) {
+  config.qk_l2_norm = transformer.find("blocks.0.attn.scale_mul_1H11") != nullptr;
+  config.heads = config.qk_l2_norm ? shape_of(transformer, "blocks.0.attn.scale_mul_1H11", 4)[1]
+                                   : config.width / kHeadDim;
+  if (config.heads <= 0 || config.width % config.heads != 0) {
+    fail(ErrorCode::kMismatch,
+         "convert: {} has width {} and {} heads, which do not divide it; check that the file is a "
+         "VAR checkpoint",
+         shown(transformer.checkpoint->path()), config.width, config.heads);
+  }
+  config.head_dim = config.width / config.heads;
+}
+
+void infer_transformer(const CheckpointPart& transformer, std::span<const int64_t> patch_nums,
+                       VarConfig& config) {
+  const Shape positions = shape_of(transformer, "pos_1LC", 3);
+  const int64_t num_scales = shape_of(transformer, "lvl_embed.weight", 2)[0];
+  if (positions[1] > kMaxTokens) {
+    fail(ErrorCode::kUnsupported,
+         "convert: {} has {} tokens per picture, wanted at most {}; no VAR model has so many",
+         shown(transformer.checkpoint->path()), positions[1], kMaxTokens);
+  }
+  config.width = positions[2];
+  config.layers = count_numbered(transformer, [](int64_t layer) {
+    return fmt::format("blocks.{}.attn.mat_qkv.weight", layer);
+  });
+  infer_heads(transformer, config);
+  config.ffn_width = shape_of(transformer, "blocks.0.ffn.fc1.weight", 2)[0];
+  config.classes = shape_of(transformer, "class_emb.weight", 2)[0] - 1;
+  config.vocab = shape_of(transformer, "head.weight", 2)[0];
+  config.latent_channels = shape_of(transformer, "word_embed.weight", 2)[1];
+  config.shared_adaln = transformer.find("shared_ada_lin.1.weight") != nullptr;
+  config.patch_nums = find_schedule(transformer, patch_nums, positions[1], num_scales);
+  require_schedule_fits(config, positions[1], num_scales, *transformer.checkpoint);
+}
+
+void infer_vae(const CheckpointPart& vae, VarConfig& config) {
+  const Shape codebook = shape_of(vae, std::string(kVaeAnchor), 2);
+  if (codebook != Shape{config.vocab, config.latent_channels}) {
+    fail(ErrorCode::kMismatch,
+         "convert: {} has {} codes of {} channels, but the transformer wants {} of {}; the two "
+         "files belong to "
+         "different models",
+         shown(vae.checkpoint->path()), codebook[0], codebook[1], config.vocab,
+         config.latent_channels);
+  }
+  config.base_channels = shape_of(vae, "decoder.conv_out.weight", 4)[1];
+  for (size_t level = 0; level < kDecoderLevels; ++level) {
+    const int64_t channels =
+        shape_of(vae, fmt::format("decoder.up.{}.block.0.conv1.weight", level), 4)[0];
+    config.channel_multipliers.push_back(channels / std::max<int64_t>(config.base_channels, 1));
+  }
+  config.num_res_blocks =
+      count_numbered(
+          vae,
+          [](int64_t block) { return fmt::format("decoder.up.0.block.{}.conv1.weight", block); }) -
+      1;
+  config.num_phi_convs = count_numbered(
+      vae, [](int64_t phi) { return fmt::format("quantize.quant_resi.qresi_ls.{}.weight", phi); });
+}
+
+// Throws unless config.json could hold this geometry.
+void require_possible(const VarConfig& config, const Checkpoint& checkpoint) {
+  try {
+    parse_var_config(to_json(config));
+  } catch (const Error& error) {
+    const std::string_view reason = error.what();
+    fail(ErrorCode::kMismatch,
+         "convert: the shapes in {} make no VAR model this engine can run ({}); check that the "
+         "file is one",
+         shown(checkpoint.path()), reason.substr(0, reason.find("; make the model")));
+  }
+}
+
+bool is_float(DType dtype) {
+  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
+}
+
+// What is wrong with one tensor; empty if nothing.
+std::string problem_of(const CheckpointPart& part, const TensorInfo& wanted) {
+  const std::string name = part.prefix + wanted.name;
+  if (const auto type = part.checkpoint->unreadable().find(name);
+      type != part.checkpoint->unreadable().end()) {
+    return fmt::format("'{}' has the type {}, wanted f32, f16 or bf16", printable(name),
+                       printable(type->second));
+  }
+  const TensorInfo* info = part.checkpoint->find(name);
+  if (info == nullptr) return fmt::format("'{}' is missing", printable(name));
+  if (info->shape != wanted.shape) {
+    return fmt::format("'{}' has shape {}, wanted {}", printable(name), info->shape.to_string(),
+                       wanted.shape.to_string());
+  }
+  if (!is_float(info->dtype)) {
+    return fmt::format("'{}' has the type {}, wanted f32, f16 or bf16", printable(name),
+                       dtype_name(info->dtype));
+  }
+  return "";
+}
+
+}  // namespace
+
+CheckpointPart find_var_transformer(Checkpoint& checkpoint) {
+  CheckpointPart part =
+      find_part(checkpoint, kTransformerAnchor, "VAR transformer", "--transformer");
+  // HART has positions too; its blocks are others.
+  if (part.find("blocks.0.attn.mat_qkv.weight") != nullptr &&
+      part.find("class_emb.weight") != nullptr)
+    return part;
+  fail(ErrorCode::kMismatch,
+       "convert: {} holds no VAR transformer: {}; give the path of one with --transformer",
+       shown(checkpoint.path()), what_it_looks_like(checkpoint));
+}
+
+CheckpointPart find_var_vae(Checkpoint& checkpoint) {
+  return find_part(checkpoint, kVaeAnchor, "VQVAE", "--vae");
+}
+
+VarConfig infer_var_config(const CheckpointPart& transformer, const CheckpointPart& vae,
+                           std::span<const int64_t> patch_nums) {
+  VarConfig config;
+  infer_transformer(transformer, patch_nums, config);
+  infer_vae(vae, config);
+  config.default_cfg = kDefaultCfg;
+  config.default_top_k = std::min(kDefaultTopK, config.vocab);
+  config.default_top_p = kDefaultTopP;
+  config.class_names = config.classes == kImagenetClasses ? "imagenet" : "";
+  require_possible(config, *transformer.checkpoint);
+  return config;
+}
+
+void require_tensors(const CheckpointPart& part, std::span<const TensorInfo> wanted,
+                     std::string_view what) {
+  std::vector<std::string> problems;
+  for (const TensorInfo& tensor : wanted) {
+    std::string problem = problem_of(part, tensor);
+    if (!problem.empty()) problems.push_back(std::move(problem));
+  }
+  if (problems.empty()) return;
+  const size_t num_shown = std::min(problems.size(), kShownProblems);
+  const std::string more =
+      problems.size() == num_shown ? "" : fmt::format(" and {} more", problems.size() - num_shown);
+  fail(ErrorCode::kMismatch,
+       "convert: {} does not hold a whole {}: {}{}; download or save it again",
+       shown(part.checkpoint->path()), what,
+       fmt::join(problems.begin(), problems.begin() + static_cast<ptrdiff_t>(num_shown), ", "),
+       more);
+}
+
+}  // namespace nextscale

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+// Recognises official VAR checkpoints: finds the transformer and the VQVAE in them, infers the
+// geometry from shapes, and compares every tensor with it. Reads no weights but the level ids.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/var/config.h"
+#include "weights/checkpoint.h"
+
+namespace nextscale {
+
+// One network inside a checkpoint: the tensors whose names start with `prefix`. Borrows the
+// checkpoint.
+struct CheckpointPart {
+  Checkpoint* checkpoint = nullptr;
+  std::string prefix;  // "" for a flat file, "trainer/var_wo_ddp/" in a training checkpoint
+
+  const TensorInfo* find(std::string_view name) const {
+    return checkpoint->find(prefix + std::string(name));
+  }
+};
+
+// Both throw Error(kMismatch) saying what the file looks like instead.
+CheckpointPart find_var_transformer(Checkpoint& checkpoint);
+CheckpointPart find_var_vae(Checkpoint& checkpoint);
+
+// `patch_nums` may be empty: then they come from the checkpoint's level ids, or from its token
+// count if that is one of the released schedules. Throws Error(kMismatch) for anything that does
+// not fit, kUsage if the schedule must be given or contradicts the file.
+VarConfig infer_var_config(const CheckpointPart& transformer, const CheckpointPart& vae,
+                           std::span<const int64_t> patch_nums);
+
+// Throws one Error(kMismatch) that names the tensors that are missing, misshapen or not floats.
+void require_tensors(const CheckpointPart& part, std::span<const TensorInfo> wanted,
+                     std::string_view what);
+
+}  // namespace nextscale
