@@ -28,7 +28,9 @@ class Arena {
   }
 
   // What take() of this many bytes will use, rounding included: plans add these up.
-  static constexpr size_t rounded(size_t bytes) { return (bytes + kAlignment - 1) & ~(kAlignment - 1); }
+  static constexpr size_t rounded(size_t bytes) {
+    return (bytes + kAlignment - 1) & ~(kAlignment - 1);
+  }
 
   size_t mark() const { return used_; }
   void release(size_t mark);

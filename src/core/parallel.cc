@@ -11,17 +11,30 @@
 #endif
 #endif
 
-// The OpenMP runtime is not instrumented, so the thread sanitizer does not see that a region's start
-// and end order memory. These annotations tell it.
 #ifdef NEXTSCALE_TSAN
-extern "C" void __tsan_acquire(void* address);
-extern "C" void __tsan_release(void* address);
-#else
-static void __tsan_acquire(void*) {}
-static void __tsan_release(void*) {}
+extern "C" void __tsan_acquire(void* address);  // NOLINT(bugprone-reserved-identifier)
+extern "C" void __tsan_release(void* address);  // NOLINT(bugprone-reserved-identifier)
 #endif
 
 namespace nextscale {
+namespace {
+
+// The OpenMP runtime is not instrumented, so the thread sanitizer does not see that a region's
+// start and end order memory. These two tell it.
+void announce_acquire([[maybe_unused]] void* address) {
+#ifdef NEXTSCALE_TSAN
+  __tsan_acquire(address);
+#endif
+}
+
+void announce_release([[maybe_unused]] void* address) {
+#ifdef NEXTSCALE_TSAN
+  __tsan_release(address);
+#endif
+}
+
+}  // namespace
+
 namespace detail {
 
 void run_loop(int num_threads, int64_t count, LoopBody body, void* closure) {
@@ -31,16 +44,16 @@ void run_loop(int num_threads, int64_t count, LoopBody body, void* closure) {
   }
   char fork = 0;
   char join = 0;
-  __tsan_release(&fork);
+  announce_release(&fork);
 #pragma omp parallel num_threads(num_threads)
   {
-    __tsan_acquire(&fork);
+    announce_acquire(&fork);
     const int worker = omp_get_thread_num();
 #pragma omp for schedule(dynamic, 1) nowait
     for (int64_t index = 0; index < count; ++index) body(closure, index, worker);
-    __tsan_release(&join);
+    announce_release(&join);
   }
-  __tsan_acquire(&join);
+  announce_acquire(&join);
 }
 
 }  // namespace detail

@@ -17,9 +17,9 @@ void run_loop(int num_threads, int64_t count, LoopBody body, void* closure);
 
 }  // namespace detail
 
-// Calls body(index, worker) once for every index in [0, count), on up to num_threads workers; worker
-// is in [0, num_threads). Which worker runs which index is unspecified, so a result may depend on
-// the index alone; `worker` picks scratch memory.
+// Calls body(index, worker) once for every index in [0, count), on up to num_threads workers;
+// worker is in [0, num_threads). Which worker runs which index is unspecified, so a result may
+// depend on the index alone; `worker` picks scratch memory.
 template <typename Body>
 void parallel_for(int num_threads, int64_t count, Body&& body) {
   using Closure = std::remove_reference_t<Body>;

@@ -15,9 +15,9 @@ constexpr int kRounds = 10;
 
 uint32_t random_bits(const RandomSite& site, uint32_t draw) {
   // Four draws come from one block.
-  const auto block = philox4x32({site.position, site.scale, site.image, draw / 4},
-                                {static_cast<uint32_t>(site.seed),
-                                 static_cast<uint32_t>(site.seed >> 32)});
+  const auto block =
+      philox4x32({site.position, site.scale, site.image, draw / 4},
+                 {static_cast<uint32_t>(site.seed), static_cast<uint32_t>(site.seed >> 32)});
   return block[draw % 4];
 }
 

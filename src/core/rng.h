@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Counter-based random numbers: a value is a function of (seed, image, scale, position, draw) and of
-// nothing else, so batch size, thread count and order cannot change a picture.
+// Counter-based random numbers: a value is a function of (seed, image, scale, position, draw) and
+// of nothing else, so batch size, thread count and order cannot change a picture.
 //
-// Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
+// Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC
+// 2011).
 #pragma once
 
 #include <array>

@@ -82,8 +82,9 @@ void copy_to_f32(const ConstTensorView& source, std::span<float> out) {
 
 void require_shape(std::string_view part, const ConstTensorView& view, const Shape& wanted) {
   if (view.shape == wanted) return;
-  fail(ErrorCode::kMismatch, "{}: got shape {}, wanted {}; check that the file belongs to this model",
-       part, view.shape.to_string(), wanted.to_string());
+  fail(ErrorCode::kMismatch,
+       "{}: got shape {}, wanted {}; check that the file belongs to this model", part,
+       view.shape.to_string(), wanted.to_string());
 }
 
 }  // namespace nextscale

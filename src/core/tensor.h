@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tensors: Tensor owns 64-byte aligned memory and moves, TensorView and ConstTensorView borrow.
-// All are row-major and contiguous; a file's strided tensor is made contiguous by its reader. Shapes
-// and dtypes are checked at op boundaries (require_shape), never inside kernels.
+// All are row-major and contiguous; a file's strided tensor is made contiguous by its reader.
+// Shapes and dtypes are checked at op boundaries (require_shape), never inside kernels.
 #pragma once
 
 #include <array>
@@ -66,7 +66,10 @@ struct TensorView {
   T* as() const {
     return static_cast<T*>(data);
   }
-  operator ConstTensorView() const { return {data, dtype, shape}; }
+  // Implicit, as from T* to const T*.
+  operator ConstTensorView() const {  // NOLINT(google-explicit-constructor)
+    return {data, dtype, shape};
+  }
 };
 
 // Owning tensor. Move only; copying is spelled clone().
