@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+// nextscale-random-checkpoint: the command line of random_checkpoint.h.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <string>
+
+#include "apps/random_checkpoint/random_checkpoint.h"
+#include "core/error_format.h"
+
+namespace nextscale {
+namespace {
+
+struct Flags {
+  RandomVarShape shape;
+  std::filesystem::path folder = ".";
+  uint64_t seed = 0;
+  bool only_transformer = false;
+  bool only_vae = false;
+  bool without_buffers = false;
+};
+
+void add_flags(CLI::App& app, Flags& flags) {
+  app.add_option("-o,--output", flags.folder, "Folder for the files; made if it does not exist")
+      ->capture_default_str();
+  app.add_option("-s,--seed", flags.seed, "Seed of the weights")->capture_default_str();
+  app.add_option("--depth", flags.shape.depth, "Layers of the transformer")->capture_default_str();
+  app.add_option("--width", flags.shape.width, "Width of the transformer (0: 64 per layer)")
+      ->capture_default_str();
+  app.add_option("--heads", flags.shape.heads, "Attention heads (0: one per 64 of width)")
+      ->capture_default_str();
+  app.add_option("--patch-nums", flags.shape.patch_nums, "Side of every scale")
+      ->delimiter(',')
+      ->capture_default_str();
+  app.add_flag("--shared-aln", flags.shape.shared_adaln,
+               "One AdaLN projection for all layers, as in VAR-d36");
+  app.add_option("--vocab", flags.shape.vocab, "Codes of the VQVAE")->capture_default_str();
+  app.add_option("--latent", flags.shape.latent_channels, "Channels of a code")
+      ->capture_default_str();
+  app.add_option("--classes", flags.shape.classes, "Classes")->capture_default_str();
+  app.add_option("--vae-ch", flags.shape.base_channels, "Base channels of the decoder")
+      ->capture_default_str();
+  app.add_flag("--without-buffers", flags.without_buffers,
+               "Leave out what follows from the geometry");
+  CLI::Option* transformer =
+      app.add_flag("--only-transformer", flags.only_transformer, "Write no VQVAE");
+  app.add_flag("--only-vae", flags.only_vae, "Write no transformer")->excludes(transformer);
+}
+
+void run(const Flags& flags) {
+  const VarConfig config = random_var_config(flags.shape);
+  const Buffers buffers = flags.without_buffers ? Buffers::kNone : Buffers::kOfficial;
+  std::filesystem::create_directories(flags.folder);
+  if (!flags.only_vae) {
+    const auto path = flags.folder / fmt::format("var_d{}.pth", config.layers);
+    write_random_transformer(path, config, flags.seed, buffers);
+    fmt::print("{}\n", path.string());
+  }
+  if (!flags.only_transformer) {
+    const auto path = flags.folder / fmt::format("vae_ch{}v{}z{}.pth", config.base_channels,
+                                                 config.vocab, config.latent_channels);
+    // Another seed, or the two networks would share their numbers.
+    write_random_vae(path, config, flags.seed + 1, buffers);
+    fmt::print("{}\n", path.string());
+  }
+}
+
+}  // namespace
+}  // namespace nextscale
+
+int main(int argc, char** argv) {
+  CLI::App app("Writes VAR checkpoints in the official format with random weights");
+  nextscale::Flags flags;
+  nextscale::add_flags(app, flags);
+  CLI11_PARSE(app, argc, argv);
+  try {
+    nextscale::run(flags);
+    return 0;
+  } catch (const nextscale::Error& error) {
+    fmt::print(stderr, "nextscale-random-checkpoint: {}\n", error.what());
+    return static_cast<int>(error.code());
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "nextscale-random-checkpoint: {}\n", error.what());
+    return static_cast<int>(nextscale::ErrorCode::kInternal);
+  }
+}
