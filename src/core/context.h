@@ -12,11 +12,15 @@ namespace kernels {
 struct KernelTable;
 }
 
+class TraceSink;
+
 struct Context {
   int num_threads = 1;
   const kernels::KernelTable* kernels = nullptr;  // never null in a running engine
   Arena* scratch = nullptr;                       // temporaries of one step; owned by the engine
-  const std::atomic<bool>* cancelled = nullptr;   // set from outside to stop between layers; may be null
+  const std::atomic<bool>* cancelled =
+      nullptr;                 // set from outside to stop between layers; may be null
+  TraceSink* trace = nullptr;  // receives intermediates; null in ordinary runs
 };
 
 // Throws Error(kCancelled) if the run was cancelled. Called between layers and decoder stages.

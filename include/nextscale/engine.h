@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+// The public API: load a model folder, say what a run will cost, generate pictures.
+//
+//   nextscale::Engine engine({.model = "models/var-d16"});
+//   nextscale::Request request;
+//   request.classes = {"tabby"};
+//   engine.generate(request, {.on_image = [](const nextscale::GeneratedImage& image) { ... }});
+//
+// Mistakes of the caller throw nextscale::Error. One engine runs one request at a time.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "nextscale/error.h"
+#include "nextscale/image.h"
+
+namespace nextscale {
+
+class TraceSink;
+
+// Element type of products or of cached keys and values. kAuto: bf16 where the machine multiplies
+// it fast, else f32; for the cache, the type of the products.
+enum class Precision { kAuto, kF32, kBF16 };
+
+// Which implementation of the operators: the fast one, or the plain formulas it is judged by.
+enum class Backend { kCpu, kReference };
+
+struct EngineOptions {
+  std::string model{};                    // a model folder
+  Precision dtype = Precision::kAuto;     // of the products
+  Precision kv_dtype = Precision::kAuto;  // of the key/value cache
+  int threads = 0;                        // 0: all cores
+  uint64_t memory_limit_bytes = 0;        // 0: what the machine has free
+  Backend backend = Backend::kCpu;
+};
+
+struct Request {
+  std::vector<std::string> classes{};  // numbers or names; images_per_class pictures of each
+  int64_t images_per_class = 1;
+  int64_t first_image = 0;  // number of the first image of each class
+  uint64_t seed = 0;
+  std::optional<float> cfg;      // guidance strength; absent: the model's own setting
+  std::optional<int64_t> top_k;  // 0: off
+  std::optional<float> top_p;    // 0: off
+  bool greedy = false;
+  bool smooth = false;
+  std::string kv = "full";  // cache policy and its settings
+  int64_t batch = 0;        // images at a time; 0: as many as fit, at most 4
+};
+
+// Memory of a run in bytes, before anything is loaded.
+struct Plan {
+  uint64_t process = 0;  // what the program itself takes
+  uint64_t weights = 0;
+  uint64_t kv_cache = 0;     // keys, values and their scale ids
+  uint64_t activations = 0;  // state and scratch of the loop
+  uint64_t decoder = 0;
+  uint64_t peak = 0;  // the largest sum that exists at one time
+  int64_t batch = 0;  // images at a time
+};
+
+// After every scale of every batch.
+struct ScaleEvent {
+  int64_t first_image = 0;  // of the batch, counting all images of the request
+  int64_t num_images = 0;
+  int scale = 0;
+  int num_scales = 0;
+  int64_t height = 0;  // of the token map
+  int64_t width = 0;
+  double milliseconds = 0;
+  uint64_t kv_bytes = 0;  // keys and values held now
+};
+
+struct GeneratedImage {
+  int64_t number = 0;  // counting all images of the request
+  int64_t class_index = 0;
+  int64_t image_index = 0;  // number within its class
+  Image image;
+  std::vector<ImageText> texts;  // the recipe, for the picture's file
+};
+
+struct Events {
+  std::function<void(const Plan&)> on_plan{};  // before the first scale
+  std::function<void(const ScaleEvent&)> on_scale{};
+  std::function<void(const Image&)> on_preview{};  // first image of the batch, after every scale
+  std::function<void(GeneratedImage)> on_image{};
+  const std::atomic<bool>* cancel = nullptr;  // set to stop between layers
+  TraceSink* trace = nullptr;
+  // Per scale, tokens to take instead of sampled ones (one batch only).
+  std::vector<std::vector<int32_t>> forced_tokens{};
+};
+
+class Engine {
+ public:
+  // Reads the folder's config only; weights are loaded by the first request or load().
+  explicit Engine(const EngineOptions& options);
+  ~Engine();
+
+  // Throws Error(kMemory) if no batch size fits.
+  Plan plan(const Request& request) const;
+
+  // Reads and packs the weights. Throws as generate() does.
+  void load();
+
+  // Throws Error: kUsage, kMemory, kBadFile, kMismatch, kCancelled.
+  void generate(const Request& request, const Events& events);
+
+  // Bytes of packed weights (0 before load()) and the time packing took.
+  uint64_t loaded_bytes() const;
+  double load_milliseconds() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace nextscale

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The table of model families, and the way from a model folder to a description.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <span>
+#include <string_view>
+
+#include "models/model.h"
+
+namespace nextscale {
+
+struct FamilyRow {
+  std::string_view name;
+  std::string_view summary;
+  std::string_view citation;
+  std::unique_ptr<ModelDescription> (*describe)(const nlohmann::json& config,
+                                                const std::filesystem::path& folder);
+};
+
+std::span<const FamilyRow> family_table();
+
+// Throws Error(kUnsupported) with the nearest names if the family is unknown, and whatever the
+// family says about its config.
+std::unique_ptr<ModelDescription> describe_model(const std::string& family,
+                                                 const nlohmann::json& config,
+                                                 const std::filesystem::path& folder);
+
+}  // namespace nextscale

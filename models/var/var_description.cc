@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/var/imagenet_classes.h"
+#include "models/var/var_layers.h"
+#include "models/var/var_model.h"
+
+namespace nextscale {
+namespace {
+
+class VarDescription final : public ModelDescription {
+ public:
+  VarDescription(const VarConfig& config, const std::filesystem::path& folder)
+      : config_(config), folder_(folder) {
+    geometry_ = {.layers = config.layers,
+                 .query_heads = config.heads,
+                 .kv_heads = config.heads,
+                 .head_dim = config.head_dim,
+                 .scales = {}};
+    for (const int64_t side : config.patch_nums) geometry_.scales.push_back({side, side});
+  }
+
+  const Geometry& geometry() const override { return geometry_; }
+
+  float softmax_scale() const override { return var_softmax_scale(config_); }
+
+  int64_t vocabulary() const override { return config_.vocab; }
+
+  int64_t num_classes() const override { return config_.classes; }
+
+  Grid image_pixels() const override {
+    const int64_t side = var_decoder_shape(config_, 0).image_side();
+    return {side, side};
+  }
+
+  SamplingDefaults defaults() const override {
+    return {
+        .cfg = config_.default_cfg, .top_k = config_.default_top_k, .top_p = config_.default_top_p};
+  }
+
+  int64_t rows(const Batch& batch) const override { return var_rows(batch); }
+
+  int64_t resolve_class(const std::string& text) const override {
+    return nextscale::resolve_class(text, config_.classes);
+  }
+
+  ModelMemory memory(const Context& context, const Batch& batch, const RunTypes& types,
+                     size_t attention_bytes) const override {
+    return var_memory(context, config_, geometry_, batch, types, attention_bytes);
+  }
+
+  std::unique_ptr<ScaleModel> load(const Context& context, const RunTypes& types) const override {
+    return load_var(context, config_, geometry_, types, folder_);
+  }
+
+ private:
+  VarConfig config_;
+  Geometry geometry_;
+  std::filesystem::path folder_;
+};
+
+}  // namespace
+
+std::unique_ptr<ModelDescription> describe_var(const VarConfig& config,
+                                               const std::filesystem::path& folder) {
+  return std::make_unique<VarDescription>(config, folder);
+}
+
+}  // namespace nextscale

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// From named tensors of a model file to packed operators: checks shapes, packs, and lets go of the
+// file's pages, so that weights are held once. Borrows the file and the context.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/context.h"
+#include "kernels/kernels.h"
+#include "weights/safetensors.h"
+
+namespace nextscale {
+
+class WeightLoader {
+ public:
+  WeightLoader(const Context& context, const SafetensorsFile& file)
+      : context_(context), file_(file) {}
+
+  const Context& context() const { return context_; }
+  bool has(const std::string& name) const;
+
+  // `name`.weight [out, in] and `name`.bias [out] as one product.
+  std::unique_ptr<kernels::Linear> linear(const std::string& name, const kernels::LinearSpec& spec);
+  // The same with the bias given by the caller.
+  std::unique_ptr<kernels::Linear> linear(const std::string& weight_name,
+                                          const kernels::LinearSpec& spec,
+                                          const std::vector<float>& bias);
+  // `name`.weight [out, in, kernel, kernel] and `name`.bias [out].
+  std::unique_ptr<kernels::Conv> conv(const std::string& name, const kernels::ConvSpec& spec);
+  // A tensor of this shape as f32.
+  std::vector<float> values(const std::string& name, const Shape& shape);
+
+  // What was packed or copied so far.
+  size_t loaded_bytes() const { return loaded_bytes_; }
+
+ private:
+  ConstTensorView view(const std::string& name, const Shape& shape) const;
+
+  const Context& context_;
+  const SafetensorsFile& file_;
+  size_t loaded_bytes_ = 0;
+};
+
+}  // namespace nextscale

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "nextscale/engine.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <utility>
+
+#include "core/error_format.h"
+#include "core/memory_info.h"
+#include "core/parallel.h"
+#include "core/trace.h"
+#include "engine/memory_plan.h"
+#include "engine/recipe.h"
+#include "engine/resolved_request.h"
+#include "image/pixels.h"
+#include "models/registry.h"
+#include "scales/scale_loop.h"
+#include "weights/model_folder.h"
+
+namespace nextscale {
+namespace {
+
+// Code that oneDNN generates, thread stacks, allocator slack: what the process grows by between its
+// start and its first picture, beside everything that the plan counts. Measured.
+constexpr size_t kRuntimeBytes = size_t{24} << 20;
+
+// Strips of the decoder: the first is fast, the last still makes progress when memory is short.
+constexpr size_t kStripBytes = size_t{32} << 20;
+constexpr size_t kSmallStripBytes = size_t{4} << 20;
+
+constexpr int64_t kDefaultBatch = 4;
+
+DType resolve(Precision precision, DType automatic) {
+  if (precision == Precision::kAuto) return automatic;
+  return precision == Precision::kF32 ? DType::kF32 : DType::kBF16;
+}
+
+}  // namespace
+
+struct Engine::State {
+  explicit State(const EngineOptions& engine_options);
+
+  Batch make_batch(const ResolvedRequest& request, int64_t first, int64_t images,
+                   bool traced) const;
+  // The largest batch and the fastest decoder that fit; sets `types.strip_bytes`.
+  Plan choose_plan(const ResolvedRequest& request, const Events& events);
+  void load(const Context& run_context);
+  void run_batch(const ResolvedRequest& request, const Events& events, int64_t first,
+                 int64_t images);
+  Recipe recipe(const ResolvedRequest& request, const ImageNumber& image, uint64_t kv_bytes) const;
+
+  EngineOptions options;
+  ModelFolder folder;
+  std::unique_ptr<ModelDescription> model;
+  std::unique_ptr<ScaleModel> loaded;
+  Context context;
+  RunTypes types;
+  size_t process_bytes = 0;
+  double load_milliseconds = 0;
+};
+
+Engine::State::State(const EngineOptions& engine_options)
+    : options(engine_options), folder(open_model_folder(engine_options.model)) {
+  model = describe_model(folder.family, folder.config, folder.path);
+  context.num_threads = options.threads > 0 ? options.threads : available_threads();
+  context.kernels =
+      options.backend == Backend::kCpu ? &kernels::cpu_table() : &kernels::ref_table();
+  types.compute = resolve(options.dtype, kernels::has_fast_bf16() ? DType::kBF16 : DType::kF32);
+  types.kv = resolve(options.kv_dtype, types.compute);
+  types.strip_bytes = kStripBytes;
+  process_bytes = resident_bytes() + kRuntimeBytes;
+}
+
+Batch Engine::State::make_batch(const ResolvedRequest& request, int64_t first, int64_t images,
+                                bool traced) const {
+  Batch batch;
+  for (int64_t image = first; image < first + images; ++image) {
+    batch.classes.push_back(request.image(image).class_index);
+  }
+  batch.cfg = request.cfg;
+  batch.keep_all_rows = traced;
+  batch.whole_logits = traced || request.sampler.smoothing == Smoothing::kOn;
+  return batch;
+}
+
+Plan Engine::State::choose_plan(const ResolvedRequest& request, const Events& events) {
+  const size_t limit = options.memory_limit_bytes > 0 ? options.memory_limit_bytes
+                                                      : available_memory_bytes() + resident_bytes();
+  const Schedule schedule = request.policy->schedule(model->geometry());
+  const Preview preview = events.on_preview ? Preview::kYes : Preview::kNo;
+  const int64_t wanted =
+      std::min(request.batch > 0 ? request.batch : kDefaultBatch, request.num_images());
+  const int64_t smallest = request.batch > 0 ? wanted : 1;
+  Plan plan;
+  for (int64_t images = wanted; images >= smallest; images = images / 2) {
+    for (const size_t strip_bytes : {kStripBytes, kSmallStripBytes}) {
+      // Weights that are packed already were packed for the strips of the first request.
+      if (loaded == nullptr) types.strip_bytes = strip_bytes;
+      const Batch batch = make_batch(request, 0, images, events.trace != nullptr);
+      plan = make_plan(batch_memory(context, *model, batch, types, schedule), process_bytes, images,
+                       preview);
+      if (plan.peak <= limit) return plan;
+    }
+  }
+  fail(ErrorCode::kMemory,
+       "memory: this run needs {} (weights {}, key/value cache {}, activations {}, decoder {}), "
+       "{} can be used: {} too much; try {}",
+       format_bytes(plan.peak), format_bytes(plan.weights), format_bytes(plan.kv_cache),
+       format_bytes(plan.activations), format_bytes(plan.decoder), format_bytes(limit),
+       format_bytes(plan.peak - limit),
+       plan.batch > 1                  ? "--batch 1"
+       : types.compute != DType::kBF16 ? "--dtype bf16"
+                                       : "a smaller model, or close other programs");
+}
+
+void Engine::State::load(const Context& run_context) {
+  if (loaded != nullptr) return;
+  const auto start = std::chrono::steady_clock::now();
+  loaded = model->load(run_context, types);
+  load_milliseconds =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+Recipe Engine::State::recipe(const ResolvedRequest& request, const ImageNumber& image,
+                             uint64_t kv_bytes) const {
+  return {.model = options.model,
+          .model_id = folder.hash,
+          .family = folder.family,
+          .classes = {image.class_index},
+          .images_per_class = 1,
+          .first_image = image.index_in_class,
+          .seed = request.seed,
+          .cfg = request.cfg,
+          .top_k = request.sampler.top_k,
+          .top_p = request.sampler.top_p,
+          .greedy = request.sampler.draw == Draw::kGreedy,
+          .smooth = request.sampler.smoothing == Smoothing::kOn,
+          .kv = request.kv,
+          .dtype = std::string(dtype_name(types.compute)),
+          .kv_dtype = std::string(dtype_name(types.kv)),
+          .kv_bytes = kv_bytes};
+}
+
+namespace {
+
+// Decodes one picture with the scratch memory of `context`.
+Image decode_image(const Context& context, const Grid& pixels, int64_t image, ScaleRun& run) {
+  const ArenaScope scope(*context.scratch);
+  const std::span<float> rgb =
+      context.scratch->take<float>(static_cast<size_t>(3 * pixels.tokens()));
+  run.decode(context, image, rgb.data());
+  return to_image(rgb, pixels.width, pixels.height, PixelLayout::kInterleaved);
+}
+
+}  // namespace
+
+void Engine::State::run_batch(const ResolvedRequest& request, const Events& events, int64_t first,
+                              int64_t images) {
+  const Batch batch = make_batch(request, first, images, events.trace != nullptr);
+  const Geometry& geometry = model->geometry();
+  const Schedule schedule = request.policy->schedule(geometry);
+  const BatchMemory memory = batch_memory(context, *model, batch, types, schedule);
+  const int64_t rows = model->rows(batch);
+  Context run_context = context;
+  run_context.cancelled = events.cancel;
+  run_context.trace = events.trace;
+
+  Arena state(memory.state, "the state of a batch");
+  auto scratch = std::make_unique<Arena>(memory.scratch, "activations");
+  run_context.scratch = scratch.get();
+  auto cache = std::make_unique<KvCache>(CacheShape{.layers = geometry.layers,
+                                                    .rows = rows,
+                                                    .kv_heads = geometry.kv_heads,
+                                                    .head_dim = geometry.head_dim,
+                                                    .dtype = types.kv},
+                                         schedule, geometry.num_scales());
+  CachedAttention attention(geometry, rows, types.kv, model->softmax_scale(), *cache);
+  const auto run = loaded->start(run_context, batch, state);
+  const LoopBuffers buffers = take_loop_buffers(*model, batch, state);
+
+  LoopSettings settings{.sampler = request.sampler,
+                        .seed = request.seed,
+                        .image_indices = {},
+                        .forced_tokens = events.forced_tokens,
+                        .on_scale = {}};
+  for (int64_t image = first; image < first + images; ++image) {
+    settings.image_indices.push_back(static_cast<uint32_t>(request.image(image).index_in_class));
+  }
+  uint64_t peak_kv_bytes = 0;
+  settings.on_scale = [&](const ScaleDone& done) {
+    peak_kv_bytes = std::max<uint64_t>(peak_kv_bytes, cache->held_bytes());
+    const Grid& grid = geometry.scales[static_cast<size_t>(done.scale)];
+    if (events.on_scale) {
+      events.on_scale({.first_image = first,
+                       .num_images = images,
+                       .scale = done.scale,
+                       .num_scales = geometry.num_scales(),
+                       .height = grid.height,
+                       .width = grid.width,
+                       .milliseconds = done.milliseconds,
+                       .kv_bytes = cache->held_bytes()});
+    }
+    if (!events.on_preview) return;
+    Arena decoder(memory.decoder, "the decoder");
+    Context decoder_context = run_context;
+    decoder_context.scratch = &decoder;
+    decoder_context.trace = nullptr;
+    events.on_preview(decode_image(decoder_context, model->image_pixels(), 0, *run));
+  };
+  run_scales(run_context, *model, batch, settings, buffers, attention, *run);
+
+  cache.reset();
+  scratch.reset();
+  Arena decoder(memory.decoder, "the decoder");
+  run_context.scratch = &decoder;
+  for (int64_t image = 0; image < images; ++image) {
+    const ImageNumber number = request.image(first + image);
+    GeneratedImage result{.number = first + image,
+                          .class_index = number.class_index,
+                          .image_index = number.index_in_class,
+                          .image = decode_image(run_context, model->image_pixels(), image, *run),
+                          .texts = recipe_texts(recipe(
+                              request, number, peak_kv_bytes / static_cast<uint64_t>(images)))};
+    if (events.on_image) events.on_image(std::move(result));
+  }
+}
+
+Engine::Engine(const EngineOptions& options) : state_(std::make_unique<State>(options)) {}
+
+Engine::~Engine() = default;
+
+Plan Engine::plan(const Request& request) const {
+  return state_->choose_plan(resolve_request(request, *state_->model), {});
+}
+
+void Engine::load() { state_->load(state_->context); }
+
+void Engine::generate(const Request& request, const Events& events) {
+  const ResolvedRequest resolved = resolve_request(request, *state_->model);
+  const Plan plan = state_->choose_plan(resolved, events);
+  if (events.on_plan) events.on_plan(plan);
+  Context load_context = state_->context;
+  load_context.cancelled = events.cancel;
+  state_->load(load_context);
+  for (int64_t first = 0; first < resolved.num_images(); first += plan.batch) {
+    state_->run_batch(resolved, events, first, std::min(plan.batch, resolved.num_images() - first));
+  }
+}
+
+uint64_t Engine::loaded_bytes() const {
+  return state_->loaded == nullptr ? 0 : state_->loaded->loaded_bytes();
+}
+
+double Engine::load_milliseconds() const { return state_->load_milliseconds; }
+
+}  // namespace nextscale

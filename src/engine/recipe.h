@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a picture's file says about how it was made, and back: the texts of a PNG and the command
+// that makes it again.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "nextscale/image.h"
+
+namespace nextscale {
+
+// Everything that decides the pixels, settings resolved.
+struct Recipe {
+  std::string model;     // name of the folder, for people
+  std::string model_id;  // identity of its files
+  std::string family;
+  std::vector<int64_t> classes;
+  int64_t images_per_class = 1;
+  int64_t first_image = 0;
+  uint64_t seed = 0;
+  double cfg = 0;
+  int64_t top_k = 0;
+  double top_p = 0;
+  bool greedy = false;
+  bool smooth = false;
+  std::string kv;         // policy and settings
+  std::string dtype;      // of the products
+  std::string kv_dtype;   // of the cache
+  uint64_t kv_bytes = 0;  // peak of one image, keys and values
+
+  bool operator==(const Recipe&) const = default;
+};
+
+// "parameters" for people and "nextscale" (JSON) for programs.
+std::vector<ImageText> recipe_texts(const Recipe& recipe);
+
+// The recipe in a picture's texts; nothing if they hold none that can be understood.
+std::optional<Recipe> find_recipe(std::span<const ImageText> texts);
+
+// The shell command that makes the picture again.
+std::string recipe_command(const Recipe& recipe, const std::string& output);
+
+}  // namespace nextscale

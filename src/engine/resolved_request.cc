@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/resolved_request.h"
+
+#include "core/error_format.h"
+#include "policies/registry.h"
+
+namespace nextscale {
+namespace {
+
+constexpr int64_t kMaxImagesPerClass = 1'000'000;
+constexpr int64_t kMaxFirstImage = 1'000'000'000;
+constexpr float kMaxCfg = 1000.0F;  // beyond any use, far from overflow
+
+// The value if it lies in [lowest, highest]; NaN does not.
+template <typename Number>
+Number in_range(std::string_view flag, Number value, Number lowest, Number highest,
+                std::string_view meaning) {
+  if (value >= lowest && value <= highest) return value;
+  fail(ErrorCode::kUsage, "{}: got {}, wanted {} to {}{}", flag, value, lowest, highest, meaning);
+}
+
+}  // namespace
+
+ResolvedRequest resolve_request(const Request& request, const ModelDescription& model) {
+  if (request.classes.empty()) {
+    fail(ErrorCode::kUsage, "--class: none given, wanted a number or a name; give several as 3,7");
+  }
+  const SamplingDefaults defaults = model.defaults();
+  ResolvedRequest resolved;
+  for (const std::string& text : request.classes) {
+    resolved.classes.push_back(model.resolve_class(text));
+  }
+  resolved.images_per_class =
+      in_range<int64_t>("-n", request.images_per_class, 1, kMaxImagesPerClass, " images per class");
+  resolved.first_image = in_range<int64_t>("--first", request.first_image, 0, kMaxFirstImage, "");
+  resolved.batch =
+      in_range<int64_t>("--batch", request.batch, 0, kMaxImagesPerClass, " (0: automatic)");
+  resolved.seed = request.seed;
+  resolved.cfg =
+      in_range("--cfg", request.cfg.value_or(defaults.cfg), 0.0F, kMaxCfg, " (0: no guidance)");
+  resolved.sampler = {
+      .top_k = in_range<int64_t>("--top-k", request.top_k.value_or(defaults.top_k), 0,
+                                 model.vocabulary(), ", the model's vocabulary (0: off)"),
+      .top_p = in_range("--top-p", request.top_p.value_or(defaults.top_p), 0.0F, 1.0F, " (0: off)"),
+      .draw = request.greedy ? Draw::kGreedy : Draw::kRandom,
+      .smoothing = request.smooth ? Smoothing::kOn : Smoothing::kOff};
+  resolved.kv = request.kv;
+  resolved.policy = make_policy(parse_policy_spec(request.kv));
+  return resolved;
+}
+
+}  // namespace nextscale

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// A request with every setting checked and resolved against a model.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/model.h"
+#include "nextscale/engine.h"
+#include "policies/policy.h"
+#include "scales/sampler.h"
+
+namespace nextscale {
+
+struct ImageNumber {
+  int64_t class_index = 0;
+  int64_t index_in_class = 0;
+};
+
+struct ResolvedRequest {
+  std::vector<int64_t> classes;
+  int64_t images_per_class = 1;
+  int64_t first_image = 0;
+  int64_t batch = 0;
+  uint64_t seed = 0;
+  float cfg = 0.0F;
+  SamplerSettings sampler;
+  std::string kv;
+  std::unique_ptr<Policy> policy;
+
+  int64_t num_images() const { return static_cast<int64_t>(classes.size()) * images_per_class; }
+  // Images are counted class by class.
+  ImageNumber image(int64_t number) const {
+    return {classes[static_cast<size_t>(number / images_per_class)],
+            first_image + number % images_per_class};
+  }
+};
+
+// Throws Error(kUsage) naming the flag, what it got and what it may be.
+ResolvedRequest resolve_request(const Request& request, const ModelDescription& model);
+
+}  // namespace nextscale

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// Golden cases: folders with a config.json and expected tensors made by official implementations.
+// They are looked for in $NEXTSCALE_GOLDEN_DIR/<family>/<case>, or in tests/data if that is unset;
+// every case found becomes a test of its own name.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "core/tensor.h"
+#include "weights/safetensors.h"
+
+namespace nextscale::golden {
+
+struct GoldenCase {
+  std::filesystem::path folder;
+  nlohmann::json config;
+
+  std::string name() const { return folder.filename().string(); }
+  std::string format() const { return config.value("format", ""); }
+};
+
+// The cases of a family, by name. Throws std::runtime_error if there are none.
+std::vector<GoldenCase> find_cases(const std::string& family);
+
+// The values of a float tensor of an expected file.
+std::vector<float> expected_values(const SafetensorsFile& expected, const std::string& name);
+
+// Fails unless |got - want| <= tolerance everywhere; says where it is worst.
+void expect_close(const std::string& name, std::span<const float> got, std::span<const float> want,
+                  double tolerance);
+
+// Registers the tests of one family's cases.
+void register_var_cases();
+
+// A folder that is removed with this object.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+// Checks of var/ops; in var_ops.cc.
+void check_var_ops(const GoldenCase& golden);
+
+}  // namespace nextscale::golden
