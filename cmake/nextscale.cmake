@@ -19,6 +19,12 @@ function(nextscale_part name)
   target_link_libraries(nextscale_${name} PUBLIC nextscale_flags ${PART_DEPS})
 endfunction()
 
+# How the sanitizers treat every test: a refused allocation is an answer, as without them.
+set(NEXTSCALE_SANITIZER_OPTIONS
+  "ASAN_OPTIONS=allocator_may_return_null=1"
+  "TSAN_OPTIONS=allocator_may_return_null=1 suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp"
+  "UBSAN_OPTIONS=print_stacktrace=1")
+
 # nextscale_test(NAME sources... DEPS targets... LABELS labels...): one GoogleTest program.
 function(nextscale_test name)
   cmake_parse_arguments(TEST "" "" "DEPS;LABELS" ${ARGN})
@@ -29,7 +35,7 @@ function(nextscale_test name)
     NEXTSCALE_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${TEST_LABELS}" TIMEOUT 1800
-    ENVIRONMENT "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp")
+    ENVIRONMENT "${NEXTSCALE_SANITIZER_OPTIONS}")
 endfunction()
 
 # nextscale_fuzz(NAME source DEPS targets...): one libFuzzer program.
