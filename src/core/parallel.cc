@@ -12,15 +12,19 @@
 #endif
 
 #ifdef NEXTSCALE_TSAN
+#define NEXTSCALE_NO_TSAN __attribute__((no_sanitize("thread")))
 extern "C" void __tsan_acquire(void* address);  // NOLINT(bugprone-reserved-identifier)
 extern "C" void __tsan_release(void* address);  // NOLINT(bugprone-reserved-identifier)
+#else
+#define NEXTSCALE_NO_TSAN
 #endif
 
 namespace nextscale {
 namespace {
 
 // The OpenMP runtime is not instrumented, so the thread sanitizer does not see that a region's
-// start and end order memory. These two tell it.
+// start and end order memory. These two tell it; run_loop() itself is exempt, since the compiler
+// hands its variables to the workers after the first of them.
 void announce_acquire([[maybe_unused]] void* address) {
 #ifdef NEXTSCALE_TSAN
   __tsan_acquire(address);
@@ -37,7 +41,7 @@ void announce_release([[maybe_unused]] void* address) {
 
 namespace detail {
 
-void run_loop(int num_threads, int64_t count, LoopBody body, void* closure) {
+NEXTSCALE_NO_TSAN void run_loop(int num_threads, int64_t count, LoopBody body, void* closure) {
   if (num_threads <= 1 || count <= 1) {
     for (int64_t index = 0; index < count; ++index) body(closure, index, 0);
     return;
