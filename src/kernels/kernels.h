@@ -2,12 +2,13 @@
 // Every operator of the engine: its contract, and the table that holds one implementation of each.
 //
 // `ref` states each formula as plainly as possible and judges the others; `cpu` is fast (oneDNN for
-// products and convolutions, Highway for the rest) and falls back to the `ref` row where the machine
-// lacks what it needs. Files carry the same name in both folders.
+// products and convolutions, Highway for the rest) and falls back to the `ref` row where the
+// machine lacks what it needs. Files carry the same name in both folders.
 //
-// Pointers are row-major, contiguous, 64-byte aligned unless said; shapes were checked by the caller.
-// Nothing here allocates except make_linear, make_conv and their prepare(). Results do not depend on
-// the number of threads, and a row's result does not depend on how many rows come with it.
+// Pointers are row-major, contiguous, 64-byte aligned unless said; shapes were checked by the
+// caller. Nothing here allocates except make_linear, make_conv and their prepare(). Results do not
+// depend on the number of threads, and a row's result does not depend on how many rows come with
+// it.
 #pragma once
 
 #include <cstdint>
@@ -45,8 +46,8 @@ class Linear {
   virtual size_t packed_bytes() const = 0;
 };
 
-// weight [out, in] f32, bf16 or f16; bias [out] of the same types, or empty for none. Both are copied
-// (packed) before the call returns.
+// weight [out, in] f32, bf16 or f16; bias [out] of the same types, or empty for none. Both are
+// copied (packed) before the call returns.
 using MakeLinear = std::unique_ptr<Linear> (*)(const Context&, const LinearSpec&,
                                                const ConstTensorView& weight,
                                                const ConstTensorView& bias);
@@ -81,9 +82,9 @@ using MakeConv = std::unique_ptr<Conv> (*)(const Context&, const ConvSpec&,
 
 // out = LN(x) * (1 + scale) + shift; LN without affine parameters, biased variance.
 struct LayerNormArgs {
-  const float* x = nullptr;      // [rows, tokens, width]
-  const float* scale = nullptr;  // [rows, row_stride] read at [row, 0..width)
-  const float* shift = nullptr;  // [rows, row_stride]
+  const float* x = nullptr;       // [rows, tokens, width]
+  const float* scale = nullptr;   // [rows, row_stride] read at [row, 0..width)
+  const float* shift = nullptr;   // [rows, row_stride]
   int64_t modulation_stride = 0;  // floats from one row of scale and shift to the next
   int64_t rows = 0;
   int64_t tokens = 0;
@@ -107,7 +108,8 @@ struct GatedAddArgs {
 // Splits a fused qkv projection into heads; with `normalize`, q and k are divided by
 // max(their length, 1e-12) per head and q is then multiplied by head_scale.
 struct SplitHeadsArgs {
-  const float* qkv = nullptr;  // [rows, tokens, query_heads + 2 kv_heads, head_dim]: q, k, v in order
+  const float* qkv =
+      nullptr;  // [rows, tokens, query_heads + 2 kv_heads, head_dim]: q, k, v in order
   const float* head_scale = nullptr;  // [query_heads]; only read with `normalize`
   bool normalize = false;
   int64_t rows = 0;
@@ -115,9 +117,9 @@ struct SplitHeadsArgs {
   int64_t query_heads = 0;
   int64_t kv_heads = 0;
   int64_t head_dim = 0;
-  float* q = nullptr;  // [rows, query_heads, tokens, head_dim]
-  void* k = nullptr;   // [rows, kv_heads, tokens, head_dim]
-  void* v = nullptr;   // as k
+  float* q = nullptr;            // [rows, query_heads, tokens, head_dim]
+  void* k = nullptr;             // [rows, kv_heads, tokens, head_dim]
+  void* v = nullptr;             // as k
   DType kv_dtype = DType::kF32;  // f32 or bf16
 };
 
@@ -136,7 +138,9 @@ struct AttentionHead {
   const int32_t* attend = nullptr;  // null: all
   int64_t num_attend = 0;
 
-  int64_t num_keys() const { return attend != nullptr ? num_attend : cached.tokens + current.tokens; }
+  int64_t num_keys() const {
+    return attend != nullptr ? num_attend : cached.tokens + current.tokens;
+  }
 };
 
 // out = softmax(softmax_scale * q k^T) v, no mask. Query heads are grouped onto kv heads in order
@@ -148,10 +152,10 @@ struct AttentionArgs {
   int64_t queries = 0;
   int64_t head_dim = 0;
   float softmax_scale = 1.0F;
-  DType kv_dtype = DType::kF32;           // f32 or bf16
-  const float* q = nullptr;               // [rows, query_heads, queries, head_dim]
-  std::span<const AttentionHead> heads;   // [rows, kv_heads]
-  void* out = nullptr;                    // [rows, queries, query_heads * head_dim]
+  DType kv_dtype = DType::kF32;               // f32 or bf16
+  const float* q = nullptr;                   // [rows, query_heads, queries, head_dim]
+  std::span<const AttentionHead> heads = {};  // [rows, kv_heads]
+  void* out = nullptr;                        // [rows, queries, query_heads * head_dim]
   DType out_dtype = DType::kF32;
 };
 
@@ -175,9 +179,9 @@ struct GroupStatsArgs {
   float* inverse = nullptr;  // [groups]
 };
 
-// Copies rows [first_row, first_row + rows) of a picture to `out`, optionally after nearest-neighbour
-// doubling, group normalisation and SiLU. Rows outside the picture become zeros. All row and column
-// numbers are those after doubling.
+// Copies rows [first_row, first_row + rows) of a picture to `out`, optionally after
+// nearest-neighbour doubling, group normalisation and SiLU. Rows outside the picture become zeros.
+// All row and column numbers are those after doubling.
 struct GatherRowsArgs {
   const float* x = nullptr;  // [height, width, channels], before doubling
   int64_t height = 0;
@@ -211,7 +215,8 @@ struct ResampleArgs {
   float* out = nullptr;      // [out_height, out_width, channels]
 };
 
-// ---- The table ------------------------------------------------------------------------------------
+// ---- The table
+// ------------------------------------------------------------------------------------
 
 struct KernelTable {
   std::string_view name;

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolutions of strips as oneDNN direct convolutions on channels-last data. The weight is packed
-// once; every strip height gets a primitive of its own.
+// Convolutions of strips on channels-last data: 1x1 ones are matrix products over pixels, others
+// are oneDNN direct convolutions with one primitive per strip height.
+//
+// oneDNN 2.6 lets the weights' layout follow from height and threads (only its block of output
+// channels; sums keep their order) and runs reference code on any other. So each layout that a
+// prepared height asks for is packed; the shapes of the known decoders ask for one.
 //
 // Not thread safe: run() points shared memory objects at its arguments, so one thread at a time may
 // run a convolution. The work inside uses the threads of the context given to make_conv.
 #include <algorithm>
 #include <array>
+#include <utility>
 #include <vector>
 
 #include "kernels/cpu/cpu.h"
@@ -16,6 +21,28 @@ namespace {
 
 using dnnl::memory;
 
+// A kernel of one pixel: rows * width independent products.
+class PixelConv final : public Conv {
+ public:
+  PixelConv(const Context& context, const ConvSpec& spec, const ConstTensorView& weight,
+            const ConstTensorView& bias)
+      : width_(spec.width),
+        linear_(make_linear(
+            context, {.in_features = spec.in_channels, .out_features = spec.out_channels},
+            {weight.data, weight.dtype, {spec.out_channels, spec.in_channels}}, bias)) {}
+
+  void prepare(int64_t rows) override { linear_->prepare(rows * width_); }
+  void run(const Context& context, const float* x, float* y, int64_t rows) const override {
+    linear_->run(context, x, y, rows * width_);
+  }
+  size_t packed_bytes() const override { return linear_->packed_bytes(); }
+  size_t scratch_bytes(int64_t /*rows*/) const override { return 0; }
+
+ private:
+  int64_t width_;
+  std::unique_ptr<Linear> linear_;
+};
+
 class OneDnnConv final : public Conv {
  public:
   OneDnnConv(const Context& context, const ConvSpec& spec, const ConstTensorView& weight,
@@ -23,16 +50,14 @@ class OneDnnConv final : public Conv {
       : spec_(spec),
         num_threads_(context.num_threads),
         engine_(dnnl::engine::kind::cpu, 0),
-        stream_(engine_) {
+        stream_(engine_),
+        bias_(DType::kF32, {spec.out_channels}) {
     const OneDnnThreads threads(num_threads_);
-    const memory::desc any({spec.out_channels, spec.in_channels, spec.kernel, spec.kernel},
-                           memory::data_type::f32, memory::format_tag::any);
-    const memory::desc packed = plan(kTypicalRows, any).weights_desc();
-    weight_ = pack_weight(engine_, weight, packed.dims(), memory::format_tag::oihw, packed);
-    weight_memory_ = memory(packed, engine_, weight_.as<uint8_t>());
-    bias_ = Tensor(DType::kF32, {spec.out_channels});
     copy_to_f32(bias, {bias_.as<float>(), static_cast<size_t>(spec.out_channels)});
     bias_memory_ = memory(bias_desc(), engine_, bias_.as<float>());
+    const memory::desc layout = plan(kTypicalRows).weights_desc();
+    add_layout(pack_weight(engine_, weight, layout.dims(), memory::format_tag::oihw, layout),
+               layout);
   }
 
   void prepare(int64_t rows) override {
@@ -40,9 +65,10 @@ class OneDnnConv final : public Conv {
     if (place != prepared_.end() && place->rows == rows) return;
     with_onednn_errors("convolution", [&] {
       const OneDnnThreads threads(num_threads_);
-      const auto planned = plan(rows, weight_memory_.get_desc());
+      const auto planned = plan(rows);
       prepared_.insert(place, {rows, dnnl::convolution_forward(planned),
                                memory(planned.src_desc(), engine_, DNNL_MEMORY_NONE),
+                               weight_in(planned.weights_desc()),
                                memory(planned.dst_desc(), engine_, DNNL_MEMORY_NONE),
                                memory(planned.scratchpad_desc(), engine_, DNNL_MEMORY_NONE)});
     });
@@ -57,7 +83,7 @@ class OneDnnConv final : public Conv {
     set_handle(prepared.scratchpad, context.scratch->take_bytes(scratch_bytes(rows)));
     const std::array<dnnl_exec_arg_t, 5> arguments = {{
         {DNNL_ARG_SRC, prepared.x.get()},
-        {DNNL_ARG_WEIGHTS, weight_memory_.get()},
+        {DNNL_ARG_WEIGHTS, prepared.weight.get()},
         {DNNL_ARG_BIAS, bias_memory_.get()},
         {DNNL_ARG_DST, prepared.y.get()},
         {DNNL_ARG_SCRATCHPAD, prepared.scratchpad.get()},
@@ -65,22 +91,33 @@ class OneDnnConv final : public Conv {
     execute(prepared.primitive, stream_, arguments);
   }
 
-  size_t packed_bytes() const override { return weight_.num_bytes() + bias_.num_bytes(); }
+  size_t packed_bytes() const override {
+    size_t bytes = bias_.num_bytes();
+    for (const Layout& layout : layouts_) bytes += layout.data.num_bytes();
+    return bytes;
+  }
 
   size_t scratch_bytes(int64_t rows) const override {
     return Arena::rounded(find(rows).scratchpad.get_desc().get_size());
   }
 
  private:
-  // The packed layout is the same for any strip height; asked for with this many rows.
+  // The first layout is the one for this many rows.
   static constexpr int64_t kTypicalRows = 16;
 
   struct Prepared {
     int64_t rows;
     dnnl::convolution_forward primitive;
     memory x;
+    memory weight;
     memory y;
     memory scratchpad;
+  };
+
+  // The weights once, packed as `object` describes.
+  struct Layout {
+    Tensor data;
+    memory object;
   };
 
   const Prepared& find(int64_t rows) const {
@@ -89,14 +126,33 @@ class OneDnnConv final : public Conv {
     return *found;
   }
 
+  void add_layout(Tensor data, const memory::desc& layout) {
+    memory object(layout, engine_, data.as<uint8_t>());
+    layouts_.push_back({std::move(data), std::move(object)});
+  }
+
+  memory weight_in(const memory::desc& layout) {
+    for (const Layout& known : layouts_) {
+      if (known.object.get_desc() == layout) return known.object;
+    }
+    add_layout(Tensor(DType::kU8, {static_cast<int64_t>(layout.get_size())}), layout);
+    memory from = layouts_.front().object;
+    memory to = layouts_.back().object;
+    dnnl::reorder(from, to).execute(stream_, from, to);
+    stream_.wait();
+    return to;
+  }
+
   memory::desc bias_desc() const {
     return {{spec_.out_channels}, memory::data_type::f32, memory::format_tag::a};
   }
 
-  dnnl::convolution_forward::primitive_desc plan(int64_t rows, const memory::desc& weight) const {
+  dnnl::convolution_forward::primitive_desc plan(int64_t rows) const {
     const int64_t padding = spec_.kernel / 2;
     const memory::desc x({1, spec_.in_channels, rows + spec_.kernel - 1, spec_.width},
                          memory::data_type::f32, memory::format_tag::nhwc);
+    const memory::desc weight({spec_.out_channels, spec_.in_channels, spec_.kernel, spec_.kernel},
+                              memory::data_type::f32, memory::format_tag::any);
     const memory::desc y({1, spec_.out_channels, rows, spec_.width}, memory::data_type::f32,
                          memory::format_tag::nhwc);
     dnnl::primitive_attr attributes;
@@ -111,10 +167,9 @@ class OneDnnConv final : public Conv {
   int num_threads_;
   dnnl::engine engine_;
   dnnl::stream stream_;
-  Tensor weight_;  // packed
-  Tensor bias_;    // [out]
-  memory weight_memory_;
+  Tensor bias_;  // [out]
   memory bias_memory_;
+  std::vector<Layout> layouts_;     // at least one
   std::vector<Prepared> prepared_;  // ascending by rows
 };
 
@@ -122,6 +177,7 @@ class OneDnnConv final : public Conv {
 
 std::unique_ptr<Conv> make_conv(const Context& context, const ConvSpec& spec,
                                 const ConstTensorView& weight, const ConstTensorView& bias) {
+  if (spec.kernel == 1) return std::make_unique<PixelConv>(context, spec, weight, bias);
   return with_onednn_errors(
       "convolution", [&] { return std::make_unique<OneDnnConv>(context, spec, weight, bias); });
 }

@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <vector>
+
+#include "tests/kernels/kernel_test.h"
+
+namespace nextscale::kernels {
+namespace {
+
+struct AttentionCase {
+  int64_t rows = 1;
+  int64_t query_heads = 1;
+  int64_t kv_heads = 1;
+  int64_t queries = 1;
+  int64_t head_dim = 64;
+  int64_t cached = 0;
+  int64_t current = 1;
+};
+
+constexpr AttentionCase kCases[] = {
+    {1, 1, 1, 1, 8, 0, 1},     {2, 8, 1, 7, 16, 5, 3},     {1, 2, 2, 49, 64, 300, 49},
+    {1, 4, 2, 6, 128, 255, 2}, {1, 1, 1, 97, 640, 0, 97},  {1, 1, 1, 3, 1024, 10, 260},
+    {2, 2, 1, 13, 24, 63, 1},  {1, 1, 1, 103, 72, 511, 2}, {1, 16, 2, 9, 128, 64, 64},
+};
+
+std::string describe(const AttentionCase& size) {
+  return fmt::format("{} rows, {}:{} heads, {} queries, head size {}, {} + {} keys", size.rows,
+                     size.query_heads, size.kv_heads, size.queries, size.head_dim, size.cached,
+                     size.current);
+}
+
+// Tensors of one call. Every head has its own keys and, if wanted, its own list of positions.
+class Problem {
+ public:
+  Problem(const AttentionCase& size, DType kv_dtype)
+      : size_(size),
+        kv_dtype_(kv_dtype),
+        q_(random_tensor(DType::kF32, {size.rows, size.query_heads, size.queries, size.head_dim},
+                         1)),
+        k_(random_tensor(kv_dtype, {heads(), num_tokens(), size.head_dim}, 2)),
+        v_(random_tensor(kv_dtype, {heads(), num_tokens(), size.head_dim}, 3)) {
+    split_at(size.cached);
+  }
+
+  int64_t heads() const { return size_.rows * size_.kv_heads; }
+  int64_t num_tokens() const { return size_.cached + size_.current; }
+
+  // Makes the first `cached` tokens the cache.
+  void split_at(int64_t cached) {
+    segments_.clear();
+    for (int64_t head = 0; head < heads(); ++head) {
+      segments_.push_back({.cached = segment(head, 0, cached),
+                           .current = segment(head, cached, num_tokens() - cached)});
+    }
+  }
+
+  // Head h attends about every (h + 2)nd position, so lists differ in length.
+  void attend_some() {
+    lists_.assign(static_cast<size_t>(heads()), {});
+    for (int64_t head = 0; head < heads(); ++head) {
+      auto& list = lists_[static_cast<size_t>(head)];
+      for (int64_t token = head % 2; token < num_tokens(); token += head + 2) {
+        list.push_back(static_cast<int32_t>(token));
+      }
+      if (list.empty()) list.push_back(0);
+    }
+    use_lists();
+  }
+
+  void attend_all_by_list() {
+    lists_.assign(static_cast<size_t>(heads()),
+                  std::vector<int32_t>(static_cast<size_t>(num_tokens())));
+    for (auto& list : lists_) std::iota(list.begin(), list.end(), 0);
+    use_lists();
+  }
+
+  // Queries [first, first + count) of the problem's.
+  Tensor run(const KernelTable& table, Context ctx, DType out_dtype, int64_t first, int64_t count) {
+    Tensor q(DType::kF32, {size_.rows, size_.query_heads, count, size_.head_dim});
+    const int64_t block = count * size_.head_dim;
+    for (int64_t head = 0; head < size_.rows * size_.query_heads; ++head) {
+      const float* from = q_.as<float>() + (head * size_.queries + first) * size_.head_dim;
+      std::copy_n(from, block, q.as<float>() + head * block);
+    }
+    Tensor out(out_dtype, {size_.rows, count, size_.query_heads * size_.head_dim});
+    AttentionArgs args{.rows = size_.rows, .query_heads = size_.query_heads};
+    args.kv_heads = size_.kv_heads;
+    args.queries = count;
+    args.head_dim = size_.head_dim;
+    args.softmax_scale = softmax_scale;
+    args.kv_dtype = kv_dtype_;
+    args.q = q.as<float>();
+    args.heads = segments_;
+    args.out = out.view().data;
+    args.out_dtype = out_dtype;
+    // An arena of just the promised size: taking more aborts.
+    Arena scratch(table.attention_scratch(ctx, args, num_tokens()), "attention test");
+    ctx.scratch = &scratch;
+    table.attention(ctx, args);
+    return out;
+  }
+
+  Tensor run(const KernelTable& table, const Context& ctx, DType out_dtype = DType::kF32) {
+    return run(table, ctx, out_dtype, 0, size_.queries);
+  }
+
+  float softmax_scale = 0.5F;
+
+  // A dot product of random vectors is about the square root of their length.
+  double highest_score() const {
+    return softmax_scale * std::sqrt(static_cast<double>(size_.head_dim));
+  }
+
+ private:
+  KvSegment segment(int64_t head, int64_t first, int64_t tokens) const {
+    const size_t offset = static_cast<size_t>((head * num_tokens() + first) * size_.head_dim) *
+                          dtype_bytes(kv_dtype_);
+    return {view_of(k_).as<std::byte>() + offset, view_of(v_).as<std::byte>() + offset, tokens};
+  }
+
+  void use_lists() {
+    for (size_t head = 0; head < lists_.size(); ++head) {
+      segments_[head].attend = lists_[head].data();
+      segments_[head].num_attend = static_cast<int64_t>(lists_[head].size());
+    }
+  }
+
+  AttentionCase size_;
+  DType kv_dtype_;
+  Tensor q_;  // [rows, query_heads, queries, head_dim]
+  Tensor k_;  // [rows * kv_heads, tokens, head_dim]
+  Tensor v_;  // as k_
+  std::vector<AttentionHead> segments_;
+  std::vector<std::vector<int32_t>> lists_;
+};
+
+class AttentionTest : public KernelTest {};
+
+TEST_F(AttentionTest, MatchesRef) {
+  for_each_instruction_set([&] {
+    for (const AttentionCase& size : kCases) {
+      for (const DType dtype : {DType::kF32, DType::kBF16}) {
+        SCOPED_TRACE(describe(size));
+        Problem problem(size, dtype);
+        const Tolerance tolerance = attention_tolerance(dtype, problem.highest_score());
+        EXPECT_TRUE(is_close(problem.run(cpu_table(), context(), dtype),
+                             problem.run(ref_table(), context(), dtype), tolerance));
+      }
+    }
+  });
+}
+
+TEST_F(AttentionTest, MatchesRefOnListsOfDifferentLengths) {
+  for_each_instruction_set([&] {
+    for (const AttentionCase& size : kCases) {
+      for (const DType dtype : {DType::kF32, DType::kBF16}) {
+        SCOPED_TRACE(describe(size));
+        Problem problem(size, dtype);
+        problem.attend_some();
+        EXPECT_TRUE(is_close(problem.run(cpu_table(), context()),
+                             problem.run(ref_table(), context()),
+                             attention_tolerance(DType::kF32, problem.highest_score())));
+      }
+    }
+  });
+}
+
+TEST_F(AttentionTest, DoesNotDependOnThreads) {
+  for (const AttentionCase& size : kCases) {
+    SCOPED_TRACE(describe(size));
+    Problem problem(size, DType::kF32);
+    const Tensor one = problem.run(cpu_table(), context(1));
+    EXPECT_TRUE(same_bits(problem.run(cpu_table(), context(2)), one));
+    EXPECT_TRUE(same_bits(problem.run(cpu_table(), context(7)), one));
+  }
+}
+
+TEST_F(AttentionTest, AQueryDoesNotDependOnTheOthers) {
+  const AttentionCase size{1, 1, 1, 103, 72, 511, 2};
+  Problem problem(size, DType::kF32);
+  const Tensor whole = problem.run(cpu_table(), context());
+  for (const int64_t count : {1, 5, 6, 49}) {
+    const Tensor part = problem.run(cpu_table(), context(), DType::kF32, 50, count);
+    EXPECT_TRUE(
+        same_bits(part.as<float>(), whole.as<float>() + 50 * size.head_dim, part.num_bytes()))
+        << count << " queries";
+  }
+}
+
+TEST_F(AttentionTest, DoesNotDependOnWhereTheCacheEnds) {
+  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+    const AttentionCase size{2, 4, 2, 13, 64, 300, 49};
+    Problem problem(size, dtype);
+    const Tensor reference = problem.run(cpu_table(), context());
+    for (const int64_t cached : {0, 1, 63, 256, 257, 349}) {
+      problem.split_at(cached);
+      EXPECT_TRUE(same_bits(problem.run(cpu_table(), context()), reference)) << cached;
+    }
+  }
+}
+
+TEST_F(AttentionTest, AListOfAllPositionsChangesNothing) {
+  for (const AttentionCase& size : kCases) {
+    SCOPED_TRACE(describe(size));
+    Problem problem(size, DType::kF32);
+    const Tensor reference = problem.run(cpu_table(), context());
+    problem.attend_all_by_list();
+    EXPECT_TRUE(same_bits(problem.run(cpu_table(), context()), reference));
+  }
+}
+
+TEST_F(AttentionTest, LargeScoresDoNotOverflow) {
+  for_each_instruction_set([&] {
+    const AttentionCase size{1, 2, 2, 11, 64, 500, 11};
+    Problem problem(size, DType::kF32);
+    problem.softmax_scale = 100.0F;
+    EXPECT_TRUE(is_close(problem.run(cpu_table(), context()), problem.run(ref_table(), context()),
+                         attention_tolerance(DType::kF32, problem.highest_score())));
+  });
+}
+
+}  // namespace
+}  // namespace nextscale::kernels

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/kernels/kernel_test.h"
+
+namespace nextscale::kernels {
+namespace {
+
+struct HeadsCase {
+  int64_t rows, tokens, query_heads, kv_heads, head_dim;
+};
+
+constexpr HeadsCase kCases[] = {{1, 1, 1, 1, 8},  {2, 5, 3, 3, 64}, {2, 7, 8, 1, 16},
+                                {1, 3, 4, 2, 72}, {3, 2, 2, 2, 5},  {1, 37, 6, 2, 128}};
+
+struct Heads {
+  Tensor q, k, v;
+};
+
+class HeadsTest : public KernelTest {
+ protected:
+  static Heads run(const KernelTable& table, const Context& ctx, const HeadsCase& size,
+                   bool normalize, DType kv_dtype) {
+    const int64_t all_heads = size.query_heads + 2 * size.kv_heads;
+    const Tensor qkv =
+        random_tensor(DType::kF32, {size.rows, size.tokens, all_heads, size.head_dim}, 1);
+    const Tensor head_scale = random_tensor(DType::kF32, {size.query_heads}, 2, 100.0F);
+    const Shape kv_shape{size.rows, size.kv_heads, size.tokens, size.head_dim};
+    Heads heads{Tensor(DType::kF32, {size.rows, size.query_heads, size.tokens, size.head_dim}),
+                Tensor(kv_dtype, kv_shape), Tensor(kv_dtype, kv_shape)};
+    SplitHeadsArgs args{.qkv = qkv.as<float>()};
+    args.head_scale = normalize ? head_scale.as<float>() : nullptr;
+    args.normalize = normalize;
+    args.rows = size.rows;
+    args.tokens = size.tokens;
+    args.query_heads = size.query_heads;
+    args.kv_heads = size.kv_heads;
+    args.head_dim = size.head_dim;
+    args.q = heads.q.as<float>();
+    args.k = heads.k.view().data;
+    args.v = heads.v.view().data;
+    args.kv_dtype = kv_dtype;
+    table.split_heads(ctx, args);
+    return heads;
+  }
+};
+
+TEST_F(HeadsTest, MatchesRef) {
+  for_each_instruction_set([&] {
+    for (const HeadsCase& size : kCases) {
+      for (const bool normalize : {false, true}) {
+        for (const DType dtype : {DType::kF32, DType::kBF16}) {
+          const Heads fast = run(cpu_table(), context(), size, normalize, dtype);
+          const Heads plain = run(ref_table(), context(), size, normalize, dtype);
+          EXPECT_TRUE(is_close(fast.q, plain.q, elementwise_tolerance(DType::kF32)));
+          EXPECT_TRUE(is_close(fast.k, plain.k, elementwise_tolerance(dtype)));
+          EXPECT_TRUE(is_close(fast.v, plain.v, elementwise_tolerance(dtype)));
+        }
+      }
+    }
+  });
+}
+
+TEST_F(HeadsTest, DoesNotDependOnThreads) {
+  const HeadsCase size{2, 137, 6, 2, 64};
+  const Heads one = run(cpu_table(), context(1), size, true, DType::kF32);
+  const Heads two = run(cpu_table(), context(2), size, true, DType::kF32);
+  EXPECT_TRUE(same_bits(one.q, two.q));
+  EXPECT_TRUE(same_bits(one.k, two.k));
+  EXPECT_TRUE(same_bits(one.v, two.v));
+}
+
+TEST_F(HeadsTest, WithoutNormalisationValuesAreCopied) {
+  const HeadsCase size{1, 1, 1, 1, 16};
+  const Tensor qkv = random_tensor(DType::kF32, {1, 1, 3, 16}, 1);
+  const Heads heads = run(cpu_table(), context(), size, false, DType::kF32);
+  EXPECT_TRUE(same_bits(heads.q.as<float>(), qkv.as<float>(), 64));
+  EXPECT_TRUE(same_bits(heads.k.as<float>(), qkv.as<float>() + 16, 64));
+  EXPECT_TRUE(same_bits(heads.v.as<float>(), qkv.as<float>() + 32, 64));
+}
+
+}  // namespace
+}  // namespace nextscale::kernels

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// How far a fast kernel may be from `ref`, which computes in double precision. The only place.
+#pragma once
+
+#include <cmath>
+
+#include "core/dtype.h"
+
+namespace nextscale::kernels {
+
+// |actual - expected| <= absolute + relative * |expected|
+struct Tolerance {
+  double absolute = 0.0;
+  double relative = 0.0;
+};
+
+// Half a unit in the last place of an f32 is 6e-8; a bf16 differs by one place at most, because a
+// value near the middle between two may round either way.
+constexpr double kF32Relative = 1e-6;
+constexpr double kBf16Relative = 1.0 / 128;
+
+constexpr double relative_tolerance(DType out) {
+  return out == DType::kBF16 ? kBf16Relative : kF32Relative;
+}
+
+// Element-wise work, norms and resampling of values around 1.
+constexpr Tolerance elementwise_tolerance(DType out) { return {2e-6, relative_tolerance(out)}; }
+
+// Sums of `terms` products of values in [-1, 1]: rounding errors add up like a random walk.
+inline Tolerance product_tolerance(DType out, int64_t terms) {
+  return {2e-6 * std::sqrt(static_cast<double>(terms)), relative_tolerance(out)};
+}
+
+// Attention over values in [-1, 1] with scores below `highest_score`, whose f32 rounding error the
+// exponential passes on.
+inline Tolerance attention_tolerance(DType out, double highest_score) {
+  return {3e-6 + 4e-7 * highest_score, relative_tolerance(out)};
+}
+
+// Golden vectors: what the files' README asks for.
+constexpr Tolerance kGoldenTolerance = {2e-6, 0.0};
+
+}  // namespace nextscale::kernels
