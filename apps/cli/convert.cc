@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "models/var/convert.h"
+
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "cancel.h"
+#include "command.h"
+#include "core/error_format.h"
+#include "core/memory_info.h"
+#include "core/suggest.h"
+#include "models/registry.h"
+#include "progress.h"
+
+namespace nextscale::cli {
+namespace {
+
+struct ConvertOptions {
+  std::string family;
+  std::string transformer;
+  std::string vae;
+  std::vector<int64_t> patch_nums;
+  std::string dtype = "bf16";
+  std::string output;
+  bool replace = false;
+};
+
+void check_family(const std::string& family) {
+  std::vector<std::string_view> names;
+  for (const FamilyRow& row : family_table()) names.push_back(row.name);
+  if (std::ranges::find(names, family) != names.end()) return;
+  fail(ErrorCode::kUsage, "--family: there is no family '{}'{}; `nextscale models` lists all",
+       printable(family), did_you_mean(family, names));
+}
+
+void convert(const ConvertOptions& options) {
+  check_family(options.family);
+  if (options.dtype != "f32" && options.dtype != "bf16") {
+    fail(ErrorCode::kUsage, "--dtype: got '{}', wanted f32 or bf16", printable(options.dtype));
+  }
+  const std::atomic<bool>& cancelled = cancel_on_signal();
+  Progress progress;
+  convert_var({.transformer = options.transformer,
+               .vae = options.vae,
+               .output = options.output,
+               .patch_nums = options.patch_nums,
+               .dtype = *parse_dtype(options.dtype),
+               .existing = options.replace ? ExistingFolder::kReplaceModel : ExistingFolder::kRefuse},
+              [&](uint64_t done, uint64_t total, std::string_view what) {
+                if (cancelled) {
+                  fail(ErrorCode::kCancelled, "cancelled: stopped on request; nothing was written");
+                }
+                progress.show(done, total,
+                              fmt::format("{} of {}: {}", format_bytes(done), format_bytes(total),
+                                          printable(what, 60)),
+                              Progress::Line::kNo);
+              });
+  fmt::print("{}\n", options.output);
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app) {
+  CLI::App* command =
+      app.add_subcommand("convert", "Make a model folder from official checkpoint files");
+  const auto options = std::make_shared<ConvertOptions>();
+  command->add_option("--family", options->family, "Model family (see `nextscale models`)")
+      ->required();
+  command->add_option("--transformer", options->transformer, "Official file, such as var_d16.pth")
+      ->required();
+  command->add_option("--vae", options->vae,
+                      "Official file, such as vae_ch160v4096z32.pth (not for training checkpoints, "
+                      "which hold both)");
+  command
+      ->add_option("--patch-nums", options->patch_nums,
+                   "Sides of the scales, where the checkpoint does not record them: 1,2,3,4")
+      ->delimiter(',');
+  command->add_option("--dtype", options->dtype, "Type of the matrices: f32 or bf16")
+      ->capture_default_str();
+  command->add_option("-o,--output", options->output, "The folder to make")->required();
+  command->add_flag("--replace", options->replace, "Replace a model folder that is already there");
+  command->callback([options] { convert(*options); });
+}
+
+}  // namespace nextscale::cli

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run_options.h"
+
+#include <array>
+#include <cmath>
+#include <utility>
+
+#include "core/error_format.h"
+
+namespace nextscale::cli {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+
+Precision parse_precision(const std::string& flag, const std::string& text) {
+  if (text == "auto") return Precision::kAuto;
+  if (text == "f32") return Precision::kF32;
+  if (text == "bf16") return Precision::kBF16;
+  fail(ErrorCode::kUsage, "{}: got '{}', wanted auto, f32 or bf16", flag, printable(text));
+}
+
+}  // namespace
+
+uint64_t parse_bytes(const std::string& flag, const std::string& text) {
+  constexpr std::array<std::pair<std::string_view, double>, 7> kUnits{{{"", 1},
+                                                                       {"B", 1},
+                                                                       {"KiB", 0x1p10},
+                                                                       {"MiB", 0x1p20},
+                                                                       {"GiB", 0x1p30},
+                                                                       {"MB", 1e6},
+                                                                       {"GB", 1e9}}};
+  constexpr double kMaxBytes = 0x1p60;
+  char* end = nullptr;
+  const double value = std::strtod(text.c_str(), &end);
+  for (const auto& [unit, factor] : kUnits) {
+    if (end == text.c_str() || unit != end || !(value > 0) || value * factor > kMaxBytes) continue;
+    return static_cast<uint64_t>(value * factor);
+  }
+  fail(ErrorCode::kUsage, "{}: got '{}', wanted a size such as 8GiB or 512MiB", flag,
+       printable(text));
+}
+
+void RunOptions::add_to(CLI::App& command) {
+  command.add_option("-m,--model", engine.model, "Model folder (made by `nextscale convert`)")
+      ->required();
+  command.add_option("--class", request.classes, "Classes, as numbers or names: 3,7 or tabby")
+      ->required()
+      ->delimiter(',');
+  command.add_option("-s,--seed", request.seed, "Seed of the random numbers")
+      ->capture_default_str();
+  command.add_option("--cfg", request.cfg, "Guidance strength, 0 for none (default: the model's)");
+  command.add_option("--top-k", request.top_k, "Sample from this many tokens, 0 for all");
+  command.add_option("--top-p", request.top_p, "Sample from this total probability, 0 for all");
+  command.add_flag("--greedy", request.greedy, "Take the likeliest token");
+  command.add_flag("--smooth", request.smooth, "Mix tokens by Gumbel weights: smoother pictures");
+  command.add_option("--kv", request.kv, "Cache policy (see `nextscale policies`)")
+      ->capture_default_str();
+  command.add_option("--dtype", dtype, "Type of products: auto, f32, bf16")->capture_default_str();
+  command.add_option("--kv-dtype", kv_dtype, "Type of cached keys and values: auto, f32, bf16")
+      ->capture_default_str();
+  command.add_option("-t,--threads", engine.threads, "Threads, 0 for all cores")
+      ->check(CLI::Range(0, kMaxThreads));
+  command.add_option("--memory", memory, "Refuse to use more than this, such as 8GiB");
+  command.add_flag("--reference", reference, "Use the plain reference operators (slow)");
+}
+
+EngineOptions RunOptions::engine_options() const {
+  EngineOptions options = engine;
+  options.dtype = parse_precision("--dtype", dtype);
+  options.kv_dtype = parse_precision("--kv-dtype", kv_dtype);
+  if (!memory.empty()) options.memory_limit_bytes = parse_bytes("--memory", memory);
+  options.backend = reference ? Backend::kReference : Backend::kCpu;
+  return options;
+}
+
+}  // namespace nextscale::cli

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Options that every command which runs a model has.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "nextscale/engine.h"
+
+namespace nextscale::cli {
+
+struct RunOptions {
+  EngineOptions engine;
+  Request request;
+  std::string dtype = "auto";
+  std::string kv_dtype = "auto";
+  std::string memory;
+  bool reference = false;
+
+  // Adds the options to a command; this object must outlive it.
+  void add_to(CLI::App& command);
+  // What the texts mean. Throws Error(kUsage).
+  EngineOptions engine_options() const;
+};
+
+// "8GiB", "512MiB", "1000000" as bytes. Throws Error(kUsage) naming `flag`.
+uint64_t parse_bytes(const std::string& flag, const std::string& text);
+
+}  // namespace nextscale::cli
