@@ -11,7 +11,7 @@ help:
 	@echo "make demo       install packages, build, make pictures in demo/"
 	@echo "make test       install packages, build, run the fast tests"
 	@echo "make test-slow  the same for the tests with the label slow"
-	@echo "make bench      build and run the benchmarks"
+	@echo "make bench      time generation with the model of the demo"
 	@echo "make format     format the sources with clang-format"
 	@echo "make lint       check formatting, run clang-tidy"
 	@echo "make setup      only install the packages that building needs"
@@ -35,9 +35,8 @@ test-slow: configure
 	cmake --build $(BUILD)
 	ctest --test-dir $(BUILD) --output-on-failure -L slow
 
-bench: configure
-	cmake --build $(BUILD)
-	scripts/bench.sh $(BUILD)
+bench: demo
+	scripts/bench.sh $(BUILD) demo
 
 format:
 	@scripts/setup.sh --dev
