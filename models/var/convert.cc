@@ -10,6 +10,7 @@
 
 #include "core/atomic_file.h"
 #include "core/error_format.h"
+#include "core/memory_info.h"
 #include "models/var/var_checkpoint.h"
 #include "models/var/var_tensors.h"
 #include "weights/file_error.h"
@@ -152,6 +153,18 @@ json hash_sources(const std::set<fs::path>& sources, Progress& progress) {
   return result;
 }
 
+// Better now than after minutes of writing. Where the free space cannot be told, writing will.
+void require_space(const fs::path& output, uint64_t bytes) {
+  std::error_code error;
+  const fs::path parent = fs::absolute(output, error).parent_path();
+  const uint64_t available = fs::space(parent, error).available;
+  if (error || available >= bytes) return;
+  fail(ErrorCode::kIo,
+       "convert: writing {} takes {}, but its disk has {} left; free some space or choose another "
+       "disk",
+       shown(output), format_bytes(bytes), format_bytes(available));
+}
+
 void require_dtype(DType dtype) {
   if (dtype == DType::kF32 || dtype == DType::kBF16) return;
   fail(ErrorCode::kUsage, "convert: got --dtype {}, wanted f32 or bf16", dtype_name(dtype));
@@ -183,6 +196,7 @@ VarConfig convert_var(const ConvertVarOptions& options, const ConvertProgress& r
 
   const std::set<fs::path> sources = source_files({first.get(), second.get()});
   uint64_t total = bytes_of(transformer_tensors) + bytes_of(vae_tensors);
+  require_space(options.output, total);
   for (const fs::path& path : sources) total += fs::file_size(path);
   Progress progress(report, total);
 

@@ -19,6 +19,9 @@ namespace {
 constexpr std::string_view kPickleEnding = "/data.pkl";
 constexpr uint64_t kMaxPickleBytes = uint64_t{64} << 20;
 constexpr zip_int64_t kMaxEntries = 1 << 20;
+// Strides of zero let one number of the file stand for a huge tensor. Real checkpoints expand only
+// small ones.
+constexpr uint64_t kMaxExpandedBytes = uint64_t{64} << 20;
 
 struct Entry {
   uint64_t index;
@@ -177,6 +180,15 @@ Entry storage_entry(const Entries& entries, const std::string& folder, const Tor
   return entry->second;
 }
 
+void require_modest(const TorchTensor& tensor, uint64_t entry_bytes,
+                    const std::filesystem::path& path) {
+  const uint64_t bytes =
+      tensor.type->element_bytes * static_cast<uint64_t>(Shape(tensor.sizes).num_elements());
+  if (bytes <= std::max(entry_bytes, kMaxExpandedBytes)) return;
+  refuse(path, fmt::format("blows up a storage of {} bytes to {} bytes for tensor '{}'",
+                           entry_bytes, bytes, printable(tensor.name)));
+}
+
 bool is_contiguous(std::span<const int64_t> sizes, std::span<const int64_t> strides) {
   int64_t expected = 1;
   for (size_t dim = sizes.size(); dim-- > 0;) {
@@ -217,6 +229,7 @@ TorchFile::TorchFile(const std::filesystem::path& path)
       read_small_entry(archive_.get(), pickle, kMaxPickleBytes, path);
   for (const TorchTensor& tensor : read_torch_pickle(bytes, shown(path))) {
     const Entry entry = storage_entry(entries, folder, tensor, path);
+    require_modest(tensor, entry.bytes, path);
     if (!tensor.type->dtype) {
       unreadable_[tensor.name] = tensor.type->type_name;
       continue;

@@ -337,6 +337,8 @@ const std::vector<Case>& cases() {
          return torch_tensor(4, 0, {kHuge, kHuge}, {0, 0});
        },
        kBadFile, "impossible shape"},
+      {"expanded_giant", [] { return torch_tensor(4, 0, {kHuge / 4}, {0}); }, kBadFile,
+       "blows up a storage of 16 bytes"},
       {"dimensions_too_many", nine_dimensions, kUnsupported, "9 dimensions"},
   };
   return kCases;
