@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A file that exists only in memory, so that readers which want a path can be fuzzed without a disk.
-// Owns the memory; path() is valid while it lives.
+// A file that exists only in memory, so that readers which want a path can be fuzzed without a
+// disk. Owns the memory; path() is valid while it lives.
 #pragma once
 
 #include <sys/mman.h>
@@ -16,7 +16,8 @@ namespace nextscale {
 class MemoryFile {
  public:
   MemoryFile(const uint8_t* data, size_t size) : descriptor_(::memfd_create("fuzz", MFD_CLOEXEC)) {
-    if (descriptor_ < 0 || ::write(descriptor_, data, size) != static_cast<ssize_t>(size)) std::abort();
+    if (descriptor_ < 0 || ::write(descriptor_, data, size) != static_cast<ssize_t>(size))
+      std::abort();
   }
   ~MemoryFile() { ::close(descriptor_); }
   MemoryFile(const MemoryFile&) = delete;

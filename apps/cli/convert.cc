@@ -41,21 +41,22 @@ void convert(const ConvertOptions& options) {
   }
   const std::atomic<bool>& cancelled = cancel_on_signal();
   Progress progress;
-  convert_var({.transformer = options.transformer,
-               .vae = options.vae,
-               .output = options.output,
-               .patch_nums = options.patch_nums,
-               .dtype = *parse_dtype(options.dtype),
-               .existing = options.replace ? ExistingFolder::kReplaceModel : ExistingFolder::kRefuse},
-              [&](uint64_t done, uint64_t total, std::string_view what) {
-                if (cancelled) {
-                  fail(ErrorCode::kCancelled, "cancelled: stopped on request; nothing was written");
-                }
-                progress.show(done, total,
-                              fmt::format("{} of {}: {}", format_bytes(done), format_bytes(total),
-                                          printable(what, 60)),
-                              Progress::Line::kNo);
-              });
+  convert_var(
+      {.transformer = options.transformer,
+       .vae = options.vae,
+       .output = options.output,
+       .patch_nums = options.patch_nums,
+       .dtype = *parse_dtype(options.dtype),
+       .existing = options.replace ? ExistingFolder::kReplaceModel : ExistingFolder::kRefuse},
+      [&](uint64_t done, uint64_t total, std::string_view what) {
+        if (cancelled) {
+          fail(ErrorCode::kCancelled, "cancelled: stopped on request; nothing was written");
+        }
+        progress.show(done, total,
+                      fmt::format("{} of {}: {}", format_bytes(done), format_bytes(total),
+                                  printable(what, 60)),
+                      Progress::Line::kNo);
+      });
   fmt::print("{}\n", options.output);
 }
 
