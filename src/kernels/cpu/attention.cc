@@ -38,8 +38,9 @@ void score_queries(const AttentionJob& job, const AttentionWorkspace& space, con
   for (int64_t key = 0; key < block.count; key += kPanelKeys) {
     const float* panel = space.keys + key * args.head_dim;
     for_each_tile(count, [&](auto rows, int64_t row) HWY_ATTR {
-      score_tile<rows()>(q + row * args.head_dim, args.head_dim, panel, args.softmax_scale,
-                         space.scores + row * kScoreStride + key);
+      product_tile<rows()>(q + row * args.head_dim, args.head_dim, panel, args.head_dim,
+                           args.softmax_scale, space.scores + row * kScoreStride + key,
+                           kScoreStride);
     });
   }
 }
@@ -172,7 +173,7 @@ size_t lay_out(const AttentionArgs& args, int64_t queries, float* memory,
   int64_t used = 0;
   const auto take = [&](int64_t count) {
     float* result = memory == nullptr ? nullptr : memory + used;
-    used += (count + kValueAlignment - 1) / kValueAlignment * kValueAlignment;
+    used += (count + kVectorFloats - 1) / kVectorFloats * kVectorFloats;
     return result;
   };
   space.keys = take(kBlockKeys * args.head_dim);

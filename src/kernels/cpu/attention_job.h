@@ -4,25 +4,22 @@
 // here is independent of threads, batch and of where a key lies, and so are results.
 #pragma once
 
+#include "kernels/cpu/panels.h"
 #include "kernels/kernels.h"
 
 namespace nextscale::kernels::cpu {
 
 // Keys are packed [panel][head_dim][kPanelKeys], so that a tile of scores reads whole vectors.
-inline constexpr int64_t kPanelKeys = 64;
+inline constexpr int64_t kPanelKeys = kPanelColumns;
 // The softmax is renewed once per block. A block's keys and values stay in the L2 cache.
 inline constexpr int64_t kBlockKeys = 256;
 // Queries that go through one panel while it is in the L1 cache.
 inline constexpr int64_t kBlockQueries = 48;
-// Rows of the largest register tile: 6 rows of 4 vectors fill 24 of 32 registers.
-inline constexpr int64_t kTileQueries = 6;
 // From one query's scores to the next; the excess keeps them off the same cache sets.
 inline constexpr int64_t kScoreStride = kBlockKeys + 16;
-// Values and outputs are padded to this many floats: the longest vector.
-inline constexpr int64_t kValueAlignment = 16;
-
+// Rows of values and outputs are padded to whole vectors.
 inline int64_t padded_head_dim(int64_t head_dim) {
-  return (head_dim + kValueAlignment - 1) / kValueAlignment * kValueAlignment;
+  return (head_dim + kVectorFloats - 1) / kVectorFloats * kVectorFloats;
 }
 
 struct AttentionJob {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Inner loops of the fast attention kernel: packing keys and values, the two products on register
-// tiles, and the softmax of one row. Compiled once per instruction set, see vector-inl.h.
-#include "kernels/cpu/vector-inl.h"
+// Inner loops of the fast attention kernel: packing keys and values, the second product (the first
+// is in register_tiles-inl.h), and the softmax of one row. Compiled once per instruction set, see
+// vector-inl.h.
+#include "kernels/cpu/register_tiles-inl.h"
 
 #if defined(NEXTSCALE_KERNELS_CPU_ATTENTION_TILES_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef NEXTSCALE_KERNELS_CPU_ATTENTION_TILES_INL_H_
@@ -12,19 +13,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <type_traits>
 
 #include "kernels/cpu/attention_job.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nextscale::kernels::cpu {
 namespace HWY_NAMESPACE {
-
-using TileTag = hn::CappedTag<float, kValueAlignment>;
-using TileVector = hn::VFromD<TileTag>;
-
-// Columns of a register tile, in vectors: AVX-512 has 32 registers, older sets have 16.
-constexpr int kTileVectors = HWY_MAX_BYTES >= 64 ? 4 : 2;
 
 // ---- Packing ------------------------------------------------------------------------------------
 
@@ -99,39 +93,7 @@ void pack_values(const AttentionHead& head, int64_t head_dim, int64_t first, int
   }
 }
 
-// ---- Register tiles -----------------------------------------------------------------------------
-
-// scores[kRows, kPanelKeys] = scale * q[kRows, head_dim] * panel
-template <int kRows>
-HWY_INLINE void score_tile(const float* q, int64_t head_dim, const float* panel, float scale,
-                           float* scores) {
-  const TileTag d;
-  for (int64_t column = 0; column < kPanelKeys; column += kTileVectors * lanes(d)) {
-    TileVector sums[kRows][kTileVectors];
-    for (int row = 0; row < kRows; ++row) {
-      for (int part = 0; part < kTileVectors; ++part) sums[row][part] = hn::Zero(d);
-    }
-    const float* from = panel + column;
-    for (int64_t feature = 0; feature < head_dim; ++feature, from += kPanelKeys) {
-      TileVector keys[kTileVectors];
-      for (int part = 0; part < kTileVectors; ++part) {
-        keys[part] = hn::Load(d, from + part * lanes(d));
-      }
-      for (int row = 0; row < kRows; ++row) {
-        const TileVector query = hn::Set(d, q[row * head_dim + feature]);
-        for (int part = 0; part < kTileVectors; ++part) {
-          sums[row][part] = hn::MulAdd(query, keys[part], sums[row][part]);
-        }
-      }
-    }
-    for (int row = 0; row < kRows; ++row) {
-      for (int part = 0; part < kTileVectors; ++part) {
-        hn::Store(hn::Mul(sums[row][part], hn::Set(d, scale)), d,
-                  scores + row * kScoreStride + column + part * lanes(d));
-      }
-    }
-  }
-}
+// ---- Weighted values ----------------------------------------------------------------------------
 
 // out[kRows, kVectors vectors] += weights[kRows, count] * values[count, kVectors vectors]
 template <int kRows, int kVectors>
@@ -160,29 +122,6 @@ HWY_INLINE void output_tile(const float* weights, const float* values, int64_t c
     for (int part = 0; part < kVectors; ++part) {
       hn::Store(sums[row][part], d, out + row * width + part * lanes(d));
     }
-  }
-}
-
-// Calls tile(rows as a constant, first row) until `rows` rows are done, kTileQueries at a time.
-template <class Tile>
-HWY_INLINE void for_each_tile(int64_t rows, const Tile& tile) {
-  int64_t row = 0;
-  for (; row + kTileQueries <= rows; row += kTileQueries) {
-    tile(std::integral_constant<int, kTileQueries>(), row);
-  }
-  switch (rows - row) {
-    case 1:
-      return tile(std::integral_constant<int, 1>(), row);
-    case 2:
-      return tile(std::integral_constant<int, 2>(), row);
-    case 3:
-      return tile(std::integral_constant<int, 3>(), row);
-    case 4:
-      return tile(std::integral_constant<int, 4>(), row);
-    case 5:
-      return tile(std::integral_constant<int, 5>(), row);
-    default:
-      return;
   }
 }
 

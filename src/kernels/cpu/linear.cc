@@ -7,16 +7,55 @@
 // run a layer. The work inside uses the threads of the context given to make_linear.
 #include <algorithm>
 #include <array>
+#include <string_view>
 #include <vector>
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/onednn.h"
-#include "kernels/ref/ref.h"
+#include "kernels/cpu/panel_linear.h"
 
 namespace nextscale::kernels::cpu {
 namespace {
 
 using dnnl::memory;
+
+// The packed layout is the same for any number of rows; asked for with this many.
+constexpr int64_t kTypicalRows = 64;
+
+memory::desc bias_desc(const LinearSpec& spec) {
+  return {{1, spec.out_features}, memory::data_type::f32, memory::format_tag::ab};
+}
+
+memory::desc any_weight(const LinearSpec& spec) {
+  return {
+      {spec.in_features, spec.out_features}, onednn_type(spec.compute), memory::format_tag::any};
+}
+
+dnnl::matmul::primitive_desc plan(const dnnl::engine& engine, const LinearSpec& spec, int64_t rows,
+                                  const memory::desc& weight) {
+  const memory::desc x({rows, spec.in_features}, onednn_type(spec.compute), memory::format_tag::ab);
+  const memory::desc y({rows, spec.out_features}, onednn_type(spec.output), memory::format_tag::ab);
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  if (spec.activation == Activation::kGeluTanh) {
+    dnnl::post_ops post_ops;
+    post_ops.append_eltwise(1.0F, dnnl::algorithm::eltwise_gelu_tanh, 0.0F, 0.0F);
+    attributes.set_post_ops(post_ops);
+  }
+  return {dnnl::matmul::desc(x, weight, bias_desc(spec), y), attributes, engine};
+}
+
+// Of oneDNN's products only "brgemm" computes a row in the same order whatever the number of rows.
+bool has_independent_rows(const LinearSpec& spec) {
+  const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  try {
+    const auto planned = plan(engine, spec, kTypicalRows, any_weight(spec));
+    return std::string_view(planned.impl_info_str()).starts_with("brg");
+  } catch (const dnnl::error& error) {
+    if (is_unimplemented(error)) return false;
+    throw;
+  }
+}
 
 class OneDnnLinear final : public Linear {
  public:
@@ -27,16 +66,14 @@ class OneDnnLinear final : public Linear {
         engine_(dnnl::engine::kind::cpu, 0),
         stream_(engine_) {
     const OneDnnThreads threads(num_threads_);
-    const memory::desc any({spec.in_features, spec.out_features}, onednn_type(spec.compute),
-                           memory::format_tag::any);
-    const memory::desc packed = plan(kTypicalRows, any).weights_desc();
+    const memory::desc packed = plan(engine_, spec, kTypicalRows, any_weight(spec)).weights_desc();
     weight_ = pack_weight(engine_, weight, packed.dims(), memory::format_tag::ba, packed);
     weight_memory_ = memory(packed, engine_, weight_.as<uint8_t>());
     bias_ = Tensor::zeros(DType::kF32, {spec.out_features});
     if (bias.data != nullptr) {
       copy_to_f32(bias, {bias_.as<float>(), static_cast<size_t>(spec.out_features)});
     }
-    bias_memory_ = memory(bias_desc(), engine_, bias_.as<float>());
+    bias_memory_ = memory(bias_desc(spec), engine_, bias_.as<float>());
   }
 
   void prepare(int64_t rows) override {
@@ -44,7 +81,8 @@ class OneDnnLinear final : public Linear {
     if (place != prepared_.end() && place->rows == rows) return;
     with_onednn_errors("linear", [&] {
       const OneDnnThreads threads(num_threads_);
-      const dnnl::matmul::primitive_desc planned = plan(rows, weight_memory_.get_desc());
+      const dnnl::matmul::primitive_desc planned =
+          plan(engine_, spec_, rows, weight_memory_.get_desc());
       reserve_scratchpad(planned.scratchpad_desc());
       prepared_.insert(place, {rows, dnnl::matmul(planned),
                                memory(planned.src_desc(), engine_, DNNL_MEMORY_NONE),
@@ -75,9 +113,6 @@ class OneDnnLinear final : public Linear {
   }
 
  private:
-  // The packed layout is the same for any number of rows; asked for with this many.
-  static constexpr int64_t kTypicalRows = 64;
-
   struct Prepared {
     int64_t rows;
     dnnl::matmul primitive;
@@ -85,25 +120,6 @@ class OneDnnLinear final : public Linear {
     memory y;
     memory scratchpad;
   };
-
-  memory::desc bias_desc() const {
-    return {{1, spec_.out_features}, memory::data_type::f32, memory::format_tag::ab};
-  }
-
-  dnnl::matmul::primitive_desc plan(int64_t rows, const memory::desc& weight) const {
-    const memory::desc x({rows, spec_.in_features}, onednn_type(spec_.compute),
-                         memory::format_tag::ab);
-    const memory::desc y({rows, spec_.out_features}, onednn_type(spec_.output),
-                         memory::format_tag::ab);
-    dnnl::primitive_attr attributes;
-    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-    if (spec_.activation == Activation::kGeluTanh) {
-      dnnl::post_ops post_ops;
-      post_ops.append_eltwise(1.0F, dnnl::algorithm::eltwise_gelu_tanh, 0.0F, 0.0F);
-      attributes.set_post_ops(post_ops);
-    }
-    return {dnnl::matmul::desc(x, weight, bias_desc(), y), attributes, engine_};
-  }
 
   void reserve_scratchpad(const memory::desc& wanted) {
     const int64_t bytes = static_cast<int64_t>(wanted.get_size());
@@ -128,13 +144,8 @@ class OneDnnLinear final : public Linear {
 std::unique_ptr<Linear> make_linear(const Context& context, const LinearSpec& spec,
                                     const ConstTensorView& weight, const ConstTensorView& bias) {
   return with_onednn_errors("linear", [&]() -> std::unique_ptr<Linear> {
-    try {
-      return std::make_unique<OneDnnLinear>(context, spec, weight, bias);
-    } catch (const dnnl::error& error) {
-      // oneDNN 2.6 multiplies bf16 only on CPUs with AVX-512.
-      if (!is_unimplemented(error)) throw;
-      return ref::make_linear(context, spec, weight, bias);
-    }
+    if (!has_independent_rows(spec)) return make_panel_linear(spec, weight, bias);
+    return std::make_unique<OneDnnLinear>(context, spec, weight, bias);
   });
 }
 
