@@ -66,22 +66,30 @@ void run(const Flags& flags) {
   }
 }
 
+// The exit code for the exception that is being handled, after telling what it was.
+int report(const std::exception& exception, ErrorCode code) noexcept {
+  std::fprintf(stderr, "nextscale-random-checkpoint: %s\n", exception.what());
+  return static_cast<int>(code);
+}
+
+int run_program(int argc, char** argv) {
+  CLI::App app("Writes VAR checkpoints in the official format with random weights");
+  Flags flags;
+  add_flags(app, flags);
+  CLI11_PARSE(app, argc, argv);
+  run(flags);
+  return 0;
+}
+
 }  // namespace
 }  // namespace nextscale
 
 int main(int argc, char** argv) {
-  CLI::App app("Writes VAR checkpoints in the official format with random weights");
-  nextscale::Flags flags;
-  nextscale::add_flags(app, flags);
-  CLI11_PARSE(app, argc, argv);
   try {
-    nextscale::run(flags);
-    return 0;
+    return nextscale::run_program(argc, argv);
   } catch (const nextscale::Error& error) {
-    fmt::print(stderr, "nextscale-random-checkpoint: {}\n", error.what());
-    return static_cast<int>(error.code());
+    return nextscale::report(error, error.code());
   } catch (const std::exception& error) {
-    fmt::print(stderr, "nextscale-random-checkpoint: {}\n", error.what());
-    return static_cast<int>(nextscale::ErrorCode::kInternal);
+    return nextscale::report(error, nextscale::ErrorCode::kInternal);
   }
 }

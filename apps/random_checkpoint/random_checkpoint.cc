@@ -6,7 +6,6 @@
 #include <cstring>
 #include <limits>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <numbers>
 #include <string>
 
@@ -197,13 +196,9 @@ VarConfig random_var_config(const RandomVarShape& shape) {
   config.heads = shape.heads != 0 ? shape.heads : std::max<int64_t>(1, config.width / kHeadDim);
   config.head_dim = config.width / config.heads;
   config.ffn_width = 4 * config.width;
-  try {
-    return parse_var_config(to_json(config));
-  } catch (const Error& error) {
-    const std::string_view reason = error.what();
-    fail(ErrorCode::kUsage, "random checkpoint: no such model ({}); change the flags",
-         reason.substr(0, reason.find("; make the model")));
-  }
+  const std::string reason = impossible_setting(config);
+  if (reason.empty()) return config;
+  fail(ErrorCode::kUsage, "random checkpoint: no such model ({}); change the flags", reason);
 }
 
 void write_random_transformer(const std::filesystem::path& path, const VarConfig& config,

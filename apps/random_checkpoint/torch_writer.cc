@@ -92,7 +92,7 @@ class ZipWriter {
   // libzip writes a temporary file and renames it.
   void finish() {
     if (zip_close(archive_.get()) != 0) refuse(zip_strerror(archive_.get()));
-    archive_.release();
+    static_cast<void>(archive_.release());  // zip_close() freed it
   }
 
  private:

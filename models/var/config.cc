@@ -195,4 +195,16 @@ json to_json(const VarConfig& config) {
             {"top_p", decimal(config.default_top_p)}}}};
 }
 
+std::string impossible_setting(const VarConfig& config) {
+  constexpr std::string_view kStart = "config.json has ";
+  try {
+    parse_var_config(to_json(config));
+    return "";
+  } catch (const Error& error) {
+    std::string_view reason = error.what();
+    reason.remove_prefix(reason.find(kStart) + kStart.size());
+    return std::string(reason.substr(0, reason.find("; make the model")));
+  }
+}
+
 }  // namespace nextscale

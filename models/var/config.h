@@ -43,4 +43,8 @@ bool is_patch_schedule(std::span<const int64_t> patch_nums);
 VarConfig parse_var_config(const nlohmann::json& config);
 nlohmann::json to_json(const VarConfig& config);
 
+// Why parse_var_config() would refuse this geometry ("0 for 'layers', wanted …"); empty if it would
+// not.
+std::string impossible_setting(const VarConfig& config);
+
 }  // namespace nextscale

@@ -188,7 +188,7 @@ VarConfig convert_var(const ConvertVarOptions& options, const ConvertProgress& r
   const auto second = options.vae.empty() ? nullptr : Checkpoint::open(options.vae);
   const CheckpointPart vae = find_var_vae(second == nullptr ? *first : *second);
 
-  const VarConfig config = infer_var_config(transformer, vae, options.patch_nums);
+  VarConfig config = infer_var_config(transformer, vae, options.patch_nums);
   const std::vector<TensorInfo> transformer_tensors = stored_transformer(config, options.dtype);
   const std::vector<TensorInfo> vae_tensors = stored_vae(config);
   require_tensors(transformer, transformer_tensors, "VAR transformer");

@@ -37,6 +37,6 @@ using ConvertProgress = std::function<void(uint64_t done, uint64_t total, std::s
 
 // Returns the geometry that was found. Throws Error: kMismatch (not such a checkpoint), kUsage (a
 // flag is needed or contradicts), kBadFile, kNotFound, kIo.
-VarConfig convert_var(const ConvertVarOptions& options, const ConvertProgress& progress = {});
+VarConfig convert_var(const ConvertVarOptions& options, const ConvertProgress& report = {});
 
 }  // namespace nextscale

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "core/error_format.h"
 #include "models/var/var_tensors.h"
@@ -157,7 +156,7 @@ void require_schedule_fits(const VarConfig& config, int64_t num_tokens, int64_t 
 std::vector<int64_t> find_schedule(const CheckpointPart& transformer,
                                    std::span<const int64_t> given, int64_t num_tokens,
                                    int64_t num_scales) {
-  const std::vector<int64_t> recorded = schedule_from_levels(transformer, num_tokens);
+  std::vector<int64_t> recorded = schedule_from_levels(transformer, num_tokens);
   if (!given.empty()) {
     if (!recorded.empty() && !std::ranges::equal(given, recorded)) {
       fail(ErrorCode::kUsage,
@@ -167,7 +166,7 @@ std::vector<int64_t> find_schedule(const CheckpointPart& transformer,
     return {given.begin(), given.end()};
   }
   if (!recorded.empty()) return recorded;
-  const std::vector<int64_t> released = released_schedule(num_tokens, num_scales);
+  std::vector<int64_t> released = released_schedule(num_tokens, num_scales);
   if (!released.empty()) return released;
   fail(ErrorCode::kUsage,
        "convert: {} does not say how large its {} scales are; give --patch-nums, ascending sides "
@@ -239,15 +238,12 @@ void infer_vae(const CheckpointPart& vae, VarConfig& config) {
 
 // Throws unless config.json could hold this geometry.
 void require_possible(const VarConfig& config, const Checkpoint& checkpoint) {
-  try {
-    parse_var_config(to_json(config));
-  } catch (const Error& error) {
-    const std::string_view reason = error.what();
-    fail(ErrorCode::kMismatch,
-         "convert: the shapes in {} make no VAR model this engine can run ({}); check that the "
-         "file is one",
-         shown(checkpoint.path()), reason.substr(0, reason.find("; make the model")));
-  }
+  const std::string reason = impossible_setting(config);
+  if (reason.empty()) return;
+  fail(ErrorCode::kMismatch,
+       "convert: the shapes in {} make no VAR model this engine can run ({}); check that the file "
+       "is one",
+       shown(checkpoint.path()), reason);
 }
 
 bool is_float(DType dtype) {

@@ -53,7 +53,7 @@ std::string json_reason(const nlohmann::json::exception& exception) {
   // "[json.exception.parse_error.101] parse error at line 1, column 2: syntax error ...; last read:
   // '...'"
   std::string_view reason = exception.what();
-  if (const size_t bracket = reason.find("] "); bracket != reason.npos)
+  if (const size_t bracket = reason.find("] "); bracket != std::string_view::npos)
     reason.remove_prefix(bracket + 2);
   return printable(reason.substr(0, reason.find("; last read")), kShownReasonBytes);
 }

@@ -67,7 +67,7 @@ void require_version(const ModelFolder& folder) {
 
 bool is_plain_name(std::string_view name) {
   return !name.empty() && name.front() != '.' &&
-         name.find_first_of(std::string_view("/\\\0", 3)) == name.npos;
+         name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
 }
 
 bool is_sha256(std::string_view text) {

@@ -28,6 +28,7 @@ struct ModelFile {
   std::string sha256;
 };
 
+// NOLINTNEXTLINE(bugprone-exception-escape): moving a json asserts, it does not throw.
 struct ModelFolder {
   std::filesystem::path path;
   nlohmann::json config;

@@ -303,7 +303,7 @@ class Machine {
     const auto* start = reinterpret_cast<const char*>(bytes_.data()) + at_;
     const std::string_view rest(start, bytes_.size() - at_);
     const size_t length = rest.find('\n');
-    if (length == rest.npos) refuse("ends in the middle of a name");
+    if (length == std::string_view::npos) refuse("ends in the middle of a name");
     at_ += length + 1;
     return rest.substr(0, length);
   }

@@ -56,13 +56,14 @@ class HeaderReader final : public nlohmann::json_sax<json> {
 
   bool key(std::string& name) override {
     if (depth_ == 1) return begin_entry(name);
-    if (!seen_keys_.insert(name).second) refuse("has the key '{}' twice", name);
+    if (!seen_keys_.insert(name).second)
+      refuse(fmt::format("has the key '{}' twice", printable(name)));
     key_ = name;
     return true;
   }
 
   bool start_object(size_t) override {
-    if (++depth_ > 2) refuse("nests objects too deep{}", "");
+    if (++depth_ > 2) refuse("nests objects too deep");
     if (depth_ == 2 && !in_metadata_) header_.entries.back().name = name_;
     return true;
   }
@@ -77,7 +78,7 @@ class HeaderReader final : public nlohmann::json_sax<json> {
                : key_ == "shape"           ? &header_.entries.back().shape
                : key_ == "data_offsets"    ? &header_.entries.back().offsets
                                            : nullptr;
-    if (numbers_ == nullptr) refuse("has a list in an unexpected place{}", "");
+    if (numbers_ == nullptr) refuse("has a list in an unexpected place");
     ++depth_;
     return true;
   }
@@ -88,34 +89,34 @@ class HeaderReader final : public nlohmann::json_sax<json> {
   }
 
   bool number_unsigned(uint64_t value) override {
-    if (depth_ != 3) refuse("has a number in an unexpected place{}", "");
-    if (value > INT64_MAX) refuse("has a size too large to be true{}", "");
+    if (depth_ != 3) refuse("has a number in an unexpected place");
+    if (value > INT64_MAX) refuse("has a size too large to be true");
     numbers_->push_back(static_cast<int64_t>(value));
     const bool is_shape = key_ == "shape";
     if (is_shape && numbers_->size() > Shape::kMaxRank) refuse_rank();
-    if (!is_shape && numbers_->size() > 2) refuse("has more than two data_offsets{}", "");
+    if (!is_shape && numbers_->size() > 2) refuse("has more than two data_offsets");
     return true;
   }
 
   bool string(std::string& text) override {
-    if (depth_ != 2) refuse("has text in an unexpected place{}", "");
+    if (depth_ != 2) refuse("has text in an unexpected place");
     if (in_metadata_) {
       header_.metadata[key_] = text;
     } else if (key_ == "dtype") {
       header_.entries.back().dtype = text;
     } else {
-      refuse("has text where '{}' wants something else", key_);
+      refuse(fmt::format("has text where '{}' wants something else", printable(key_)));
     }
     return true;
   }
 
-  bool number_integer(int64_t) override { refuse("has a negative number{}", ""); }
+  bool number_integer(int64_t) override { refuse("has a negative number"); }
   bool number_float(double, const std::string&) override {
-    refuse("has a size that is no whole number{}", "");
+    refuse("has a size that is no whole number");
   }
-  bool null() override { refuse("has null in an unexpected place{}", ""); }
-  bool boolean(bool) override { refuse("has true or false in an unexpected place{}", ""); }
-  bool binary(json::binary_t&) override { refuse("has binary data in it{}", ""); }
+  bool null() override { refuse("has null in an unexpected place"); }
+  bool boolean(bool) override { refuse("has true or false in an unexpected place"); }
+  bool binary(json::binary_t&) override { refuse("has binary data in it"); }
 
   bool parse_error(size_t, const std::string&, const json::exception& exception) override {
     fail(ErrorCode::kBadFile,
@@ -124,10 +125,9 @@ class HeaderReader final : public nlohmann::json_sax<json> {
   }
 
  private:
-  [[noreturn]] void refuse(fmt::format_string<std::string&> problem, std::string detail) const {
-    std::string shown_detail = printable(detail);
+  [[noreturn]] void refuse(std::string_view problem) const {
     fail(ErrorCode::kBadFile, "safetensors: the header of {} {}{}; copy or download the file again",
-         where_, fmt::format(problem, shown_detail), inside());
+         where_, problem, inside());
   }
 
   [[noreturn]] void refuse_rank() const {
@@ -146,7 +146,8 @@ class HeaderReader final : public nlohmann::json_sax<json> {
     key_.clear();
     in_metadata_ = name == kMetadataKey;
     if (!in_metadata_) header_.entries.emplace_back();
-    if (in_metadata_ && std::exchange(had_metadata_, true)) refuse("has {} twice", name);
+    if (in_metadata_ && std::exchange(had_metadata_, true))
+      refuse(fmt::format("has {} twice", printable(name)));
     return true;
   }
 
@@ -154,7 +155,7 @@ class HeaderReader final : public nlohmann::json_sax<json> {
     const SafetensorsEntry& entry = header_.entries.back();
     const bool complete = seen_keys_.size() == 3 && !entry.dtype.empty() &&
                           entry.offsets.size() == 2 && seen_keys_.contains("shape");
-    if (!complete) refuse("wants exactly dtype, shape and two data_offsets{}", "");
+    if (!complete) refuse("wants exactly dtype, shape and two data_offsets");
   }
 
   std::string_view where_;

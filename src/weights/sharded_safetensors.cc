@@ -17,7 +17,7 @@ constexpr size_t kMaxShards = 1000;
 
 bool is_plain_name(std::string_view name) {
   return !name.empty() && name.front() != '.' && name.size() <= 255 &&
-         name.find_first_of(std::string_view("/\\\0", 3)) == name.npos;
+         name.find_first_of(std::string_view("/\\\0", 3)) == std::string_view::npos;
 }
 
 std::map<std::string, std::string> read_weight_map(const std::filesystem::path& path) {

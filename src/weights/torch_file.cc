@@ -56,8 +56,8 @@ zip_t* open_archive(const std::filesystem::path& path) {
 }
 
 bool is_harmless_name(std::string_view name) {
-  return !name.empty() && name.front() != '/' && name.find("..") == name.npos &&
-         name.find('\\') == name.npos;
+  return !name.empty() && name.front() != '/' && name.find("..") == std::string_view::npos &&
+         name.find('\\') == std::string_view::npos;
 }
 
 // Checks one entry of the central directory.
