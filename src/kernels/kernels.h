@@ -59,6 +59,9 @@ struct ConvSpec {
   int64_t width = 0;   // pixels of a row
 };
 
+// Strips begin at multiples of this many rows of the picture: the fast form computes so many at once.
+inline constexpr int64_t kConvRowAlignment = 4;
+
 // Convolution of a strip of rows, channels last, f32. Rows above and below are part of the input
 // (the caller puts zeros there at the border of the picture); columns are zero-padded inside. Works
 // on the threads of the context it was made with. Not thread safe: one run() at a time.

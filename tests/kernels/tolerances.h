@@ -31,6 +31,11 @@ inline Tolerance product_tolerance(DType out, int64_t terms) {
   return {2e-6 * std::sqrt(static_cast<double>(terms)), relative_tolerance(out)};
 }
 
+// Convolutions of values in [-1, 1]: the fast form's transformations magnify some errors.
+inline Tolerance convolution_tolerance(int64_t terms) {
+  return {8e-6 * std::sqrt(static_cast<double>(terms)), kF32Relative};
+}
+
 // Attention over values in [-1, 1] with scores below `highest_score`, whose f32 rounding error the
 // exponential passes on.
 inline Tolerance attention_tolerance(DType out, double highest_score) {

@@ -38,7 +38,7 @@ void score_queries(const AttentionJob& job, const AttentionWorkspace& space, con
   for (int64_t key = 0; key < block.count; key += kPanelKeys) {
     const float* panel = space.keys + key * args.head_dim;
     for_each_tile(count, [&](auto rows, int64_t row) HWY_ATTR {
-      product_tile<rows()>(q + row * args.head_dim, args.head_dim, panel, args.head_dim,
+      product_tile<rows()>(q + row * args.head_dim, args.head_dim, panel, args.head_dim, kPanelKeys,
                            args.softmax_scale, space.scores + row * kScoreStride + key,
                            kScoreStride);
     });

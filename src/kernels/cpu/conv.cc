@@ -15,6 +15,7 @@
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/onednn.h"
+#include "kernels/cpu/winograd.h"
 
 namespace nextscale::kernels::cpu {
 namespace {
@@ -178,6 +179,7 @@ class OneDnnConv final : public Conv {
 std::unique_ptr<Conv> make_conv(const Context& context, const ConvSpec& spec,
                                 const ConstTensorView& weight, const ConstTensorView& bias) {
   if (spec.kernel == 1) return std::make_unique<PixelConv>(context, spec, weight, bias);
+  if (suits_winograd(spec)) return make_winograd(context, spec, weight, bias);
   return with_onednn_errors(
       "convolution", [&] { return std::make_unique<OneDnnConv>(context, spec, weight, bias); });
 }

@@ -47,7 +47,7 @@ void multiply_panel(const PanelProduct& product, const X* x, Out* y) {
   for_each_tile(product.num_rows, [&](auto rows, int64_t row) HWY_ATTR {
     const int64_t first_row = product.first_row + row;
     product_tile<rows()>(x + first_row * spec.in_features, spec.in_features, panel,
-                         spec.in_features, 1.0F, sums, kPanelColumns);
+                         spec.in_features, kPanelColumns, 1.0F, sums, kPanelColumns);
     for (int tile_row = 0; tile_row < rows(); ++tile_row) {
       finish_row(sums + tile_row * kPanelColumns, product.bias + first_column, spec.activation,
                  columns, y + (first_row + tile_row) * spec.out_features + first_column);

@@ -29,35 +29,55 @@ constexpr int kTileVectors = HWY_MAX_BYTES >= 64 ? 4 : 2;
 HWY_INLINE float as_f32(float value) { return value; }
 HWY_INLINE float as_f32(BFloat16 value) { return to_f32(value); }
 
-// out[kRows, kPanelColumns] = scale * x[kRows, depth] * panel[depth, kPanelColumns], where x and
-// out have rows of x_stride and out_stride elements.
+// out[kRows, kVectors vectors] = scale * x[kRows, depth] * right[depth, kVectors vectors], where x,
+// right and out have rows of x_stride, kPanelColumns and out_stride elements.
+template <int kRows, int kVectors, class X>
+HWY_INLINE void multiply_vectors(const X* x, int64_t x_stride, const float* right, int64_t depth,
+                                 float scale, float* out, int64_t out_stride) {
+  const TileTag d;
+  TileVector sums[kRows][kVectors];
+  for (int row = 0; row < kRows; ++row) {
+    for (int part = 0; part < kVectors; ++part) sums[row][part] = hn::Zero(d);
+  }
+  for (int64_t step = 0; step < depth; ++step, right += kPanelColumns) {
+    TileVector loaded[kVectors];
+    for (int part = 0; part < kVectors; ++part) {
+      loaded[part] = hn::Load(d, right + part * lanes(d));
+    }
+    for (int row = 0; row < kRows; ++row) {
+      const TileVector left = hn::Set(d, as_f32(x[row * x_stride + step]));
+      for (int part = 0; part < kVectors; ++part) {
+        sums[row][part] = hn::MulAdd(left, loaded[part], sums[row][part]);
+      }
+    }
+  }
+  for (int row = 0; row < kRows; ++row) {
+    for (int part = 0; part < kVectors; ++part) {
+      hn::Store(hn::Mul(sums[row][part], hn::Set(d, scale)), d,
+                out + row * out_stride + part * lanes(d));
+    }
+  }
+}
+
+// The same for the first `columns` columns of a panel, a multiple of kVectorFloats.
 template <int kRows, class X>
 HWY_INLINE void product_tile(const X* x, int64_t x_stride, const float* panel, int64_t depth,
-                             float scale, float* out, int64_t out_stride) {
-  const TileTag d;
-  for (int64_t column = 0; column < kPanelColumns; column += kTileVectors * lanes(d)) {
-    TileVector sums[kRows][kTileVectors];
-    for (int row = 0; row < kRows; ++row) {
-      for (int part = 0; part < kTileVectors; ++part) sums[row][part] = hn::Zero(d);
+                             int64_t columns, float scale, float* out, int64_t out_stride) {
+  constexpr int kHalf = kTileVectors / 2;
+  const int64_t width = lanes(TileTag());
+  int64_t column = 0;
+  for (; column + kTileVectors * width <= columns; column += kTileVectors * width) {
+    multiply_vectors<kRows, kTileVectors>(x, x_stride, panel + column, depth, scale, out + column,
+                                          out_stride);
+  }
+  if constexpr (kTileVectors > 2) {  // two vectors or fewer divide kVectorFloats
+    for (; column + kHalf * width <= columns; column += kHalf * width) {
+      multiply_vectors<kRows, kHalf>(x, x_stride, panel + column, depth, scale, out + column,
+                                     out_stride);
     }
-    const float* from = panel + column;
-    for (int64_t step = 0; step < depth; ++step, from += kPanelColumns) {
-      TileVector right[kTileVectors];
-      for (int part = 0; part < kTileVectors; ++part) {
-        right[part] = hn::Load(d, from + part * lanes(d));
-      }
-      for (int row = 0; row < kRows; ++row) {
-        const TileVector left = hn::Set(d, as_f32(x[row * x_stride + step]));
-        for (int part = 0; part < kTileVectors; ++part) {
-          sums[row][part] = hn::MulAdd(left, right[part], sums[row][part]);
-        }
-      }
-    }
-    for (int row = 0; row < kRows; ++row) {
-      for (int part = 0; part < kTileVectors; ++part) {
-        hn::Store(hn::Mul(sums[row][part], hn::Set(d, scale)), d,
-                  out + row * out_stride + column + part * lanes(d));
-      }
+    for (; column < columns; column += width) {
+      multiply_vectors<kRows, 1>(x, x_stride, panel + column, depth, scale, out + column,
+                                 out_stride);
     }
   }
 }

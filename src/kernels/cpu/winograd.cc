@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/cpu/winograd.h"
+
+#include <algorithm>
+
+#include "core/parallel.h"
+#include "kernels/cpu/panels.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/winograd.cc"
+#include "hwy/foreach_target.h"
+// After foreach_target.h:
+#include "kernels/cpu/register_tiles-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace nextscale::kernels::cpu {
+namespace HWY_NAMESPACE {
+
+constexpr float kNearSquared = static_cast<float>(kNear * kNear);
+constexpr float kFarSquared = static_cast<float>(kFar * kFar);
+
+// B^T of the paper: six inputs to six values. Row p holds the coefficients of M(x) / (x - p), where
+// M(x) = x (x^2 - kNear^2) (x^2 - kFar^2); the last row those of M.
+HWY_INLINE void transform_six(const TileVector in[kTileIn], TileVector out[kTileIn]) {
+  const TileTag d;
+  const auto near_squared = hn::Set(d, kNearSquared);
+  const auto far_squared = hn::Set(d, kFarSquared);
+  const auto product = hn::Set(d, kNearSquared * kFarSquared);
+  const auto sum = hn::Set(d, kNearSquared + kFarSquared);
+  const auto near_even = hn::NegMulAdd(far_squared, in[2], in[4]);
+  const auto near_odd =
+      hn::Mul(hn::Set(d, static_cast<float>(kNear)), hn::NegMulAdd(far_squared, in[1], in[3]));
+  const auto far_even = hn::NegMulAdd(near_squared, in[2], in[4]);
+  const auto far_odd =
+      hn::Mul(hn::Set(d, static_cast<float>(kFar)), hn::NegMulAdd(near_squared, in[1], in[3]));
+  out[0] = hn::MulAdd(product, in[0], hn::NegMulAdd(sum, in[2], in[4]));
+  out[1] = hn::Add(near_even, near_odd);
+  out[2] = hn::Sub(near_even, near_odd);
+  out[3] = hn::Add(far_even, far_odd);
+  out[4] = hn::Sub(far_even, far_odd);
+  out[5] = hn::MulAdd(product, in[1], hn::NegMulAdd(sum, in[3], in[5]));
+}
+
+// A^T of the paper: six values to four outputs. Row i holds the points' i-th powers.
+HWY_INLINE void combine_six(const TileVector in[kTileIn], TileVector out[kTileOut]) {
+  const TileTag d;
+  const auto near_sum = hn::Add(in[1], in[2]);
+  const auto near_difference = hn::Sub(in[1], in[2]);
+  const auto far_sum = hn::Add(in[3], in[4]);
+  const auto far_difference = hn::Sub(in[3], in[4]);
+  const auto mix = [d](float near_factor, auto near_part, float far_factor, auto far_part)
+                       HWY_ATTR {
+                         return hn::MulAdd(hn::Set(d, near_factor), near_part,
+                                           hn::Mul(hn::Set(d, far_factor), far_part));
+                       };
+  constexpr float kNearCubed = static_cast<float>(kNear * kNear * kNear);
+  constexpr float kFarCubed = static_cast<float>(kFar * kFar * kFar);
+  out[0] = hn::Add(in[0], hn::Add(near_sum, far_sum));
+  out[1] =
+      mix(static_cast<float>(kNear), near_difference, static_cast<float>(kFar), far_difference);
+  out[2] = mix(kNearSquared, near_sum, kFarSquared, far_sum);
+  out[3] = hn::Add(mix(kNearCubed, near_difference, kFarCubed, far_difference), in[5]);
+}
+
+// Upper left output of a tile.
+struct TilePlace {
+  int64_t row;
+  int64_t column;
+};
+
+HWY_INLINE TilePlace place_of(const WinogradJob& job, int64_t tile) {
+  const int64_t tiles_across = (job.spec->width + kTileOut - 1) / kTileOut;
+  const int64_t index = job.first_tile + tile;
+  return {index / tiles_across * kTileOut, index % tiles_across * kTileOut};
+}
+
+// Fills in the 36 transformed values of one tile, all channels.
+void transform_tile(const WinogradJob& job, int64_t tile) {
+  const TileTag d;
+  const ConvSpec& spec = *job.spec;
+  const TilePlace place = place_of(job, tile);
+  const float* pixels[kTileIn][kTileIn];
+  for (int64_t row = 0; row < kTileIn; ++row) {
+    for (int64_t column = 0; column < kTileIn; ++column) {
+      const int64_t source_row = place.row + row;  // the strip begins one row above its outputs
+      const int64_t source_column = place.column + column - 1;
+      const bool inside =
+          source_row < job.rows + 2 && source_column >= 0 && source_column < spec.width;
+      pixels[row][column] =
+          inside ? job.x + (source_row * spec.width + source_column) * spec.in_channels : job.zeros;
+    }
+  }
+  for (int64_t channel = 0; channel < spec.in_channels; channel += lanes(d)) {
+    TileVector half[kTileIn][kTileIn];  // [column][row]
+    for (int64_t column = 0; column < kTileIn; ++column) {
+      TileVector in[kTileIn];
+      for (int64_t row = 0; row < kTileIn; ++row) {
+        in[row] = hn::LoadU(d, pixels[row][column] + channel);
+      }
+      transform_six(in, half[column]);
+    }
+    for (int64_t row = 0; row < kTileIn; ++row) {
+      TileVector in[kTileIn];
+      TileVector out[kTileIn];
+      for (int64_t column = 0; column < kTileIn; ++column) in[column] = half[column][row];
+      transform_six(in, out);
+      for (int64_t column = 0; column < kTileIn; ++column) {
+        const int64_t position = row * kTileIn + column;
+        float* to = job.transformed + (position * job.num_tiles + tile) * spec.in_channels;
+        hn::Store(out[column], d, to + channel);
+      }
+    }
+  }
+}
+
+// Outputs of one tile, `columns` channels from `first_channel` on; those outside the strip are left
+// out.
+void finish_tile(const WinogradJob& job, int64_t tile, int64_t first_channel, int64_t columns) {
+  const TileTag d;
+  const ConvSpec& spec = *job.spec;
+  const TilePlace place = place_of(job, tile);
+  const int64_t rows = std::min(kTileOut, job.rows - place.row);
+  const int64_t across = std::min(kTileOut, spec.width - place.column);
+  for (int64_t channel = 0; channel < columns; channel += lanes(d)) {
+    TileVector half[kTileIn][kTileOut];  // [column][row]
+    for (int64_t column = 0; column < kTileIn; ++column) {
+      TileVector in[kTileIn];
+      for (int64_t row = 0; row < kTileIn; ++row) {
+        const int64_t position = row * kTileIn + column;
+        in[row] =
+            hn::Load(d, job.products + (position * job.num_tiles + tile) * kPanelColumns + channel);
+      }
+      combine_six(in, half[column]);
+    }
+    const auto bias = hn::LoadU(d, job.bias + first_channel + channel);
+    for (int64_t row = 0; row < rows; ++row) {
+      TileVector in[kTileIn];
+      TileVector out[kTileOut];
+      for (int64_t column = 0; column < kTileIn; ++column) in[column] = half[column][row];
+      combine_six(in, out);
+      float* to = job.y + ((place.row + row) * spec.width + place.column) * spec.out_channels +
+                  first_channel + channel;
+      for (int64_t column = 0; column < across; ++column) {
+        hn::StoreU(hn::Add(out[column], bias), d, to + column * spec.out_channels);
+      }
+    }
+  }
+}
+
+void run_winograd(const WinogradJob& job) {
+  const ConvSpec& spec = *job.spec;
+  for (int64_t tile = 0; tile < job.num_tiles; ++tile) transform_tile(job, tile);
+  for (int64_t panel = 0; panel < num_panels(spec.out_channels); ++panel) {
+    const int64_t columns = std::min(kPanelColumns, spec.out_channels - panel * kPanelColumns);
+    for (int64_t position = 0; position < kTilePositions; ++position) {
+      const float* weight =
+          job.weight + (panel * kTilePositions + position) * spec.in_channels * kPanelColumns;
+      const float* left = job.transformed + position * job.num_tiles * spec.in_channels;
+      float* products = job.products + position * job.num_tiles * kPanelColumns;
+      for_each_tile(job.num_tiles, [&](auto rows, int64_t row) HWY_ATTR {
+        product_tile<rows()>(left + row * spec.in_channels, spec.in_channels, weight,
+                             spec.in_channels, columns, 1.0F, products + row * kPanelColumns,
+                             kPanelColumns);
+      });
+    }
+    for (int64_t tile = 0; tile < job.num_tiles; ++tile) {
+      finish_tile(job, tile, panel * kPanelColumns, columns);
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace nextscale::kernels::cpu
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace nextscale::kernels::cpu {
+namespace {
+
+HWY_EXPORT(run_winograd);
+
+// G g G^T of the paper for one filter g [3, 3], in double precision. Row p of G holds the powers of
+// point p over the product of its distances to the other points.
+void transform_filter(const float* filter, double out[kTileIn][kTileIn]) {
+  constexpr double kNear2 = kNear * kNear;
+  constexpr double kFar2 = kFar * kFar;
+  constexpr double kAtZero = 1 / (kNear2 * kFar2);
+  constexpr double kAtNear = 1 / (2 * kNear2 * (kNear2 - kFar2));
+  constexpr double kAtFar = 1 / (2 * kFar2 * (kFar2 - kNear2));
+  constexpr double kG[kTileIn][3] = {{kAtZero, 0, 0},
+                                     {kAtNear, kAtNear * kNear, kAtNear * kNear2},
+                                     {kAtNear, -kAtNear * kNear, kAtNear * kNear2},
+                                     {kAtFar, kAtFar * kFar, kAtFar * kFar2},
+                                     {kAtFar, -kAtFar * kFar, kAtFar * kFar2},
+                                     {0, 0, 1}};
+  for (int64_t row = 0; row < kTileIn; ++row) {
+    for (int64_t column = 0; column < kTileIn; ++column) {
+      double sum = 0.0;
+      for (int64_t tap_row = 0; tap_row < 3; ++tap_row) {
+        for (int64_t tap_column = 0; tap_column < 3; ++tap_column) {
+          sum += kG[row][tap_row] * filter[tap_row * 3 + tap_column] * kG[column][tap_column];
+        }
+      }
+      out[row][column] = sum;
+    }
+  }
+}
+
+class WinogradConv final : public Conv {
+ public:
+  WinogradConv(const Context& context, const ConvSpec& spec, const ConstTensorView& weight,
+               const ConstTensorView& bias)
+      : spec_(spec),
+        num_threads_(context.num_threads),
+        weight_(Tensor::zeros(DType::kF32, {num_panels(spec.out_channels), kTilePositions,
+                                            spec.in_channels, kPanelColumns})),
+        bias_(DType::kF32, {spec.out_channels}) {
+    copy_to_f32(bias, {bias_.as<float>(), static_cast<size_t>(spec.out_channels)});
+    Tensor exact(DType::kF32, weight.shape);
+    copy_to_f32(weight, {exact.as<float>(), static_cast<size_t>(exact.shape().num_elements())});
+    parallel_for(num_threads_, spec.out_channels,
+                 [&](int64_t out, int) { pack_output_channel(exact.as<float>(), out); });
+  }
+
+  void prepare(int64_t /*rows*/) override {}
+
+  void run(const Context& context, const float* x, float* y, int64_t rows) const override {
+    const ArenaScope scope(*context.scratch);
+    const auto memory = context.scratch->take<float>(scratch_bytes(rows) / sizeof(float));
+    std::fill_n(memory.begin(), spec_.in_channels, 0.0F);
+    const int64_t tiles =
+        ((rows + kTileOut - 1) / kTileOut) * ((spec_.width + kTileOut - 1) / kTileOut);
+    parallel_for(num_threads_, (tiles + kTilesPerJob - 1) / kTilesPerJob,
+                 [&](int64_t index, int worker) {
+                   WinogradJob job{.spec = &spec_, .weight = weight_.as<float>()};
+                   job.bias = bias_.as<float>();
+                   job.x = x;
+                   job.y = y;
+                   job.rows = rows;
+                   job.first_tile = index * kTilesPerJob;
+                   job.num_tiles = std::min(kTilesPerJob, tiles - job.first_tile);
+                   float* own = memory.data() + spec_.in_channels + worker * worker_floats();
+                   job.transformed = own;
+                   job.products = own + kTilePositions * kTilesPerJob * spec_.in_channels;
+                   job.zeros = memory.data();
+                   HWY_DYNAMIC_DISPATCH(run_winograd)(job);
+                 });
+  }
+
+  size_t packed_bytes() const override { return weight_.num_bytes() + bias_.num_bytes(); }
+
+  size_t scratch_bytes(int64_t /*rows*/) const override {
+    return Arena::rounded(static_cast<size_t>(spec_.in_channels + num_threads_ * worker_floats()) *
+                          sizeof(float));
+  }
+
+ private:
+  // A multiple of the register tile's rows. More tiles share one pass over the weights; fewer keep
+  // the transformed inputs in the cache.
+  static constexpr int64_t kTilesPerJob = 4 * kTileRows;
+
+  int64_t worker_floats() const {
+    return kTilePositions * kTilesPerJob * (spec_.in_channels + kPanelColumns);
+  }
+
+  void pack_output_channel(const float* weights, int64_t out) {
+    const int64_t panel = out / kPanelColumns;
+    for (int64_t in = 0; in < spec_.in_channels; ++in) {
+      double transformed[kTileIn][kTileIn];
+      transform_filter(weights + (out * spec_.in_channels + in) * 9, transformed);
+      for (int64_t position = 0; position < kTilePositions; ++position) {
+        const int64_t row = (panel * kTilePositions + position) * spec_.in_channels + in;
+        weight_.as<float>()[row * kPanelColumns + out % kPanelColumns] =
+            static_cast<float>(transformed[position / kTileIn][position % kTileIn]);
+      }
+    }
+  }
+
+  ConvSpec spec_;
+  int num_threads_;
+  Tensor weight_;  // [panels, kTilePositions, in, kPanelColumns]
+  Tensor bias_;    // [out]
+};
+
+}  // namespace
+
+bool suits_winograd(const ConvSpec& spec) {
+  // With fewer channels the transformations outweigh the products; with fewer pixels the weights,
+  // four times as large, come from memory too often.
+  constexpr int64_t kFewestChannels = 64;
+  constexpr int64_t kNarrowest = 64;
+  return spec.kernel == 3 && spec.width >= kNarrowest &&
+         std::min(spec.in_channels, spec.out_channels) >= kFewestChannels &&
+         spec.in_channels % kVectorFloats == 0 && spec.out_channels % kVectorFloats == 0;
+}
+
+std::unique_ptr<Conv> make_winograd(const Context& context, const ConvSpec& spec,
+                                    const ConstTensorView& weight, const ConstTensorView& bias) {
+  return std::make_unique<WinogradConv>(context, spec, weight, bias);
+}
+
+}  // namespace nextscale::kernels::cpu
+#endif  // HWY_ONCE
