@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -87,6 +88,8 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "nextscale: {}\n", message);
     return static_cast<int>(code);
   };
+  // A file size limit is then an error like a full disk, not the end of the process.
+  std::signal(SIGXFSZ, SIG_IGN);
   try {
     return nextscale::cli::run(argc, argv);
   } catch (const nextscale::Error& error) {

@@ -47,6 +47,7 @@ void RunOptions::add_to(CLI::App& command) {
       ->required()
       ->delimiter(',');
   command.add_option("-s,--seed", request.seed, "Seed of the random numbers")
+      ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   command.add_option("--cfg", request.cfg, "Guidance strength, 0 for none (default: the model's)");
   command.add_option("--top-k", request.top_k, "Sample from this many tokens, 0 for all");

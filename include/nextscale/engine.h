@@ -45,9 +45,9 @@ struct Request {
   int64_t images_per_class = 1;
   int64_t first_image = 0;  // number of the first image of each class
   uint64_t seed = 0;
-  std::optional<float> cfg;      // guidance strength; absent: the model's own setting
-  std::optional<int64_t> top_k;  // 0: off
-  std::optional<float> top_p;    // 0: off
+  std::optional<float> cfg{};      // guidance strength; absent: the model's own setting
+  std::optional<int64_t> top_k{};  // 0: off
+  std::optional<float> top_p{};    // 0: off
   bool greedy = false;
   bool smooth = false;
   std::string kv = "full";  // cache policy and its settings

@@ -31,9 +31,9 @@ kernels::LinearSpec product(int64_t in, int64_t out, DType compute) {
 
 // Biases of the fused projection: q_bias, none for keys, v_bias.
 std::vector<float> qkv_bias(const VarConfig& config, const std::string& name,
-                            WeightLoader& loader) {
-  std::vector<float> bias = loader.values(name + ".q_bias", Shape{config.width});
-  const std::vector<float> v_bias = loader.values(name + ".v_bias", Shape{config.width});
+                            const WeightLoader& loader) {
+  std::vector<float> bias = loader.read(name + ".q_bias", Shape{config.width});
+  const std::vector<float> v_bias = loader.read(name + ".v_bias", Shape{config.width});
   bias.resize(static_cast<size_t>(2 * config.width), 0.0F);
   bias.insert(bias.end(), v_bias.begin(), v_bias.end());
   return bias;
@@ -72,7 +72,7 @@ std::vector<float> load_positions(const VarConfig& config, WeightLoader& loader)
   const auto num_scales = static_cast<int64_t>(config.patch_nums.size());
   std::vector<float> positions = loader.values("pos_1LC", Shape{1, total, config.width});
   const std::vector<float> levels =
-      loader.values("lvl_embed.weight", Shape{num_scales, config.width});
+      loader.read("lvl_embed.weight", Shape{num_scales, config.width});
   float* position = positions.data();
   for (int64_t scale = 0; scale < num_scales; ++scale) {
     const int64_t side = config.patch_nums[static_cast<size_t>(scale)];

@@ -15,7 +15,7 @@ ConstTensorView WeightLoader::view(const std::string& name, const Shape& shape) 
 
 std::unique_ptr<kernels::Linear> WeightLoader::linear(const std::string& name,
                                                       const kernels::LinearSpec& spec) {
-  return linear(name + ".weight", spec, values(name + ".bias", Shape{spec.out_features}));
+  return linear(name + ".weight", spec, read(name + ".bias", Shape{spec.out_features}));
 }
 
 std::unique_ptr<kernels::Linear> WeightLoader::linear(const std::string& weight_name,
@@ -33,7 +33,7 @@ std::unique_ptr<kernels::Conv> WeightLoader::conv(const std::string& name,
                                                   const kernels::ConvSpec& spec) {
   const ConstTensorView weight =
       view(name + ".weight", Shape{spec.out_channels, spec.in_channels, spec.kernel, spec.kernel});
-  const std::vector<float> bias = values(name + ".bias", Shape{spec.out_channels});
+  const std::vector<float> bias = read(name + ".bias", Shape{spec.out_channels});
   auto result = context_.kernels->make_conv(context_, spec, weight,
                                             {bias.data(), DType::kF32, Shape{spec.out_channels}});
   loaded_bytes_ += result->packed_bytes();
@@ -41,11 +41,16 @@ std::unique_ptr<kernels::Conv> WeightLoader::conv(const std::string& name,
   return result;
 }
 
-std::vector<float> WeightLoader::values(const std::string& name, const Shape& shape) {
+std::vector<float> WeightLoader::read(const std::string& name, const Shape& shape) const {
   std::vector<float> result(static_cast<size_t>(shape.num_elements()));
   copy_to_f32(view(name, shape), result);
-  loaded_bytes_ += result.size() * sizeof(float);
   file_.drop(name);
+  return result;
+}
+
+std::vector<float> WeightLoader::values(const std::string& name, const Shape& shape) {
+  std::vector<float> result = read(name, shape);
+  loaded_bytes_ += result.size() * sizeof(float);
   return result;
 }
 

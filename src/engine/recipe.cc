@@ -15,6 +15,9 @@ constexpr int kRecipeVersion = 1;
 constexpr const char* kPeopleKey = "parameters";
 constexpr const char* kProgramsKey = "nextscale";
 
+// The shortest decimal that means this float, so that 0.95 is written 0.95.
+double shortest(float value) { return std::stod(fmt::format("{}", value)); }
+
 json to_json(const Recipe& recipe) {
   return {{"version", kRecipeVersion},
           {"model", recipe.model},
@@ -24,9 +27,9 @@ json to_json(const Recipe& recipe) {
           {"images_per_class", recipe.images_per_class},
           {"first_image", recipe.first_image},
           {"seed", recipe.seed},
-          {"cfg", recipe.cfg},
+          {"cfg", shortest(recipe.cfg)},
           {"top_k", recipe.top_k},
-          {"top_p", recipe.top_p},
+          {"top_p", shortest(recipe.top_p)},
           {"greedy", recipe.greedy},
           {"smooth", recipe.smooth},
           {"kv", recipe.kv},
@@ -94,11 +97,10 @@ std::optional<Recipe> find_recipe(std::span<const ImageText> texts) {
   for (const ImageText& text : texts) {
     if (text.key != kProgramsKey) continue;
     const json value = json::parse(text.value, nullptr, /*allow_exceptions=*/false);
-    if (!value.is_object() || value.value("version", 0) != kRecipeVersion) continue;
     try {
-      return from_json(value);
+      if (value.at("version") == kRecipeVersion) return from_json(value);
     } catch (const json::exception&) {
-      return std::nullopt;
+      continue;
     }
   }
   return std::nullopt;

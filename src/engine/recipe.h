@@ -22,9 +22,9 @@ struct Recipe {
   int64_t images_per_class = 1;
   int64_t first_image = 0;
   uint64_t seed = 0;
-  double cfg = 0;
+  float cfg = 0;
   int64_t top_k = 0;
-  double top_p = 0;
+  float top_p = 0;
   bool greedy = false;
   bool smooth = false;
   std::string kv;         // policy and settings

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "golden/golden_case.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -53,17 +51,6 @@ void expect_close(const std::string& name, std::span<const float> got, std::span
   }
   EXPECT_LE(worst, tolerance) << name << ": got " << got[where] << ", wanted " << want[where]
                               << " at element " << where << " of " << got.size();
-}
-
-TemporaryFolder::TemporaryFolder() {
-  std::string name = (fs::temp_directory_path() / "nextscale-test-XXXXXX").string();
-  if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make " + name);
-  path_ = name;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code error;
-  fs::remove_all(path_, error);
 }
 
 }  // namespace nextscale::golden

@@ -37,20 +37,6 @@ void expect_close(const std::string& name, std::span<const float> got, std::span
 // Registers the tests of one family's cases.
 void register_var_cases();
 
-// A folder that is removed with this object.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
 // Checks of var/ops; in var_ops.cc.
 void check_var_ops(const GoldenCase& golden);
 

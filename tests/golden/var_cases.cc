@@ -12,6 +12,7 @@
 #include "golden/golden_case.h"
 #include "models/var/convert.h"
 #include "nextscale/engine.h"
+#include "support/temporary_folder.h"
 
 namespace nextscale::golden {
 namespace {

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tool as a person uses it: commands, files, exit codes.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "engine/trace_recorder.h"
+#include "image/png.h"
+#include "nextscale/engine.h"
+#include "support/small_model.h"
+#include "support/temporary_folder.h"
+#include "weights/safetensors.h"
+
+namespace nextscale {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+struct Result {
+  int code = -1;
+  std::string output;  // of stdout and stderr
+};
+
+Result run(const std::string& command) {
+  Result result;
+  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
+  std::array<char, 4096> buffer{};
+  while (const size_t count = fread(buffer.data(), 1, buffer.size(), pipe)) {
+    result.output.append(buffer.data(), count);
+  }
+  result.code = WEXITSTATUS(pclose(pipe));
+  return result;
+}
+
+const std::string kTool = NEXTSCALE_CLI;
+
+class Cli : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    folder_ = new TemporaryFolder();
+    model_ = new std::string(make_model(folder_->path(), small_var_shape(), DType::kF32).string());
+  }
+  static void TearDownTestSuite() {
+    delete model_;
+    delete folder_;
+  }
+
+  static std::string file(const std::string& name) { return (folder_->path() / name).string(); }
+  static std::string generate(const std::string& rest) {
+    return kTool + " generate -m " + *model_ + " --class 1 " + rest;
+  }
+
+  inline static TemporaryFolder* folder_ = nullptr;
+  inline static std::string* model_ = nullptr;
+};
+
+TEST_F(Cli, MistakesGetOneSentenceAndTheirExitCode) {
+  const auto expect = [](const std::string& command, int code, const std::string& part) {
+    const Result result = run(command);
+    EXPECT_EQ(result.code, code) << command << "\n" << result.output;
+    EXPECT_THAT(result.output, HasSubstr(part)) << command;
+    EXPECT_THAT(result.output, testing::StartsWith("nextscale: ")) << command;
+    EXPECT_EQ(std::ranges::count(result.output, '\n'), 1) << result.output;
+  };
+  expect(kTool + " generat", 2, "did you mean generate");
+  expect(kTool + " generate --sed 1", 2, "did you mean --seed");
+  expect(kTool, 2, "--help");
+  expect(kTool + " generate -m /nowhere --class 1", 3, "/nowhere");
+  expect(generate("--class 99 -o " + file("x.png")), 3, "99");
+  expect(generate("-s -1"), 2, "seed");
+  expect(generate("-n 0 -o " + file("x.png")), 2, "-n: got 0");
+  expect(generate("--dtype f8 -o " + file("x.png")), 2, "f8");
+  expect(generate("--kv hack -o " + file("x.png")), 2, "no policy 'hack'");
+  expect(generate("-o /nowhere/x.png"), 8, "/nowhere");
+  expect(generate("-o " + file("x.jpg")), 2, ".png");
+  expect(generate("--memory 1MiB -o " + file("x.png")), 7, "too much");
+  expect(generate("--memory lots -o " + file("x.png")), 2, "8GiB");
+  expect(kTool + " inspect " + file("absent"), 3, "absent");
+  expect(kTool + " convert --family dall-e --transformer a --vae b -o c", 2, "no family");
+  EXPECT_FALSE(fs::exists(file("x.png")));
+}
+
+TEST_F(Cli, ListsAndVersionAreJsonOnRequest) {
+  for (const char* command : {" version --json", " models --json", " policies --json"}) {
+    const Result result = run(kTool + command);
+    EXPECT_EQ(result.code, 0);
+    EXPECT_TRUE(nlohmann::json::accept(result.output)) << result.output;
+  }
+  EXPECT_THAT(run(kTool + " policies").output, HasSubstr("full"));
+}
+
+TEST_F(Cli, InspectPrintsTheCommandThatMakesThePictureAgain) {
+  ASSERT_EQ(run(generate("-n 3 -s 7 --cfg 2.5 --top-k 50 -o " + file("grid.png"))).code, 0);
+  const Result inspected = run(kTool + " inspect --json " + file("grid.png"));
+  ASSERT_EQ(inspected.code, 0) << inspected.output;
+  std::string command = nlohmann::json::parse(inspected.output).at("command");
+  ASSERT_THAT(command, testing::StartsWith("nextscale generate"));
+  command = "cd " + folder_->path().string() + " && " + kTool + command.substr(9);
+  ASSERT_EQ(run(command).code, 0);
+  EXPECT_EQ(read_png(file("grid.png")), read_png(file("again.png")));
+}
+
+TEST_F(Cli, FolderOutputWritesOneFileAPictureWithItsOwnRecipe) {
+  ASSERT_EQ(run(generate("--class 2 -n 2 --first 5 -o " + file("pictures/"))).code, 0);
+  for (const char* name : {"0001_000005.png", "0001_000006.png", "0002_000005.png"}) {
+    EXPECT_THAT(run(kTool + " inspect " + file("pictures/") + name).output,
+                HasSubstr("made again by"));
+  }
+}
+
+TEST_F(Cli, OptionsComeFromTheEnvironmentToo) {
+  ASSERT_EQ(run(generate("-s 11 -o " + file("flag.png"))).code, 0);
+  ASSERT_EQ(run("NEXTSCALE_SEED=11 " + generate("-o " + file("environment.png"))).code, 0);
+  EXPECT_EQ(read_png(file("flag.png")), read_png(file("environment.png")));
+}
+
+TEST_F(Cli, PreviewEndsAsThePicture) {
+  ASSERT_EQ(run(generate("--preview " + file("preview.png") + " -o " + file("final.png"))).code, 0);
+  EXPECT_EQ(read_png(file("preview.png")), read_png(file("final.png")));
+}
+
+TEST_F(Cli, InterruptLeavesNothingBehind) {
+  const pid_t child = fork();
+  if (child == 0) {
+    freopen("/dev/null", "w", stderr);
+    execl(kTool.c_str(), kTool.c_str(), "generate", "-m", model_->c_str(), "--class", "1", "-n",
+          "100000", "-o", file("never.png").c_str(), nullptr);
+    _exit(1);
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(400));
+  kill(child, SIGINT);
+  int status = 0;
+  waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+  for (const auto& entry : fs::directory_iterator(folder_->path())) {
+    EXPECT_THAT(entry.path().string(), testing::Not(HasSubstr("never")));
+  }
+}
+
+TEST_F(Cli, FullDiskLeavesNothingBehind) {
+  // A file size limit of one block refuses writes as a full disk does.
+  const Result result = run("sh -c 'ulimit -f 1; " + generate("-o " + file("full.png")) + "'");
+  EXPECT_EQ(result.code, 8) << result.output;
+  for (const auto& entry : fs::directory_iterator(folder_->path())) {
+    EXPECT_THAT(entry.path().string(), testing::Not(HasSubstr("full.png")));
+  }
+}
+
+// The golden tests check in-process runs; the same tensors must come out of the tool.
+TEST_F(Cli, ConvertAndTraceGiveWhatTheLibraryGives) {
+  const std::string data = std::string(NEXTSCALE_TEST_DATA) + "/var/tiny_a/";
+  ASSERT_EQ(run(kTool + " convert --family var --transformer " + data + "var.pth --vae " + data +
+                "vae.pth --dtype f32 --patch-nums 1,2,3,4 -o " + file("golden"))
+                .code,
+            0);
+  const Result traced =
+      run(kTool + " trace -m " + file("golden") +
+          " --class 3,7 --cfg 1.5 --greedy --dtype f32 --attn -o " + file("trace.safetensors"));
+  ASSERT_EQ(traced.code, 0) << traced.output;
+  TraceRecorder recorder(TraceRecorder::Attention::kYes);
+  Events events;
+  events.trace = &recorder;
+  Request request{.classes = {"3", "7"}, .cfg = 1.5F, .greedy = true};
+  request.batch = 2;
+  Engine engine({.model = file("golden"), .dtype = Precision::kF32});
+  engine.generate(request, events);
+  const SafetensorsFile written(file("trace.safetensors"));
+  ASSERT_EQ(written.tensors().size(), recorder.tensors().size());
+  for (const auto& [name, tensor] : recorder.tensors()) {
+    const ConstTensorView view = written.view(name);
+    ASSERT_EQ(view.shape, tensor.shape()) << name;
+    EXPECT_EQ(std::memcmp(view.data, tensor.as<std::byte>(), tensor.num_bytes()), 0) << name;
+  }
+}
+
+}  // namespace
+}  // namespace nextscale

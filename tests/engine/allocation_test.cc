@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+// Nothing of ours allocates between two scales. operator new is replaced for the whole program and
+// counts by caller: oneDNN allocates small things inside each call, which is not ours to change and
+// is counted apart.
+#include <dlfcn.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <string_view>
+
+#include "nextscale/engine.h"
+#include "support/small_model.h"
+#include "support/temporary_folder.h"
+
+namespace {
+
+std::atomic<bool> counting = false;
+std::atomic<int64_t> ours = 0;
+std::atomic<int64_t> of_onednn = 0;
+
+void count(const void* caller) {
+  if (!counting.load(std::memory_order_relaxed)) return;
+  Dl_info info{};
+  const bool known = dladdr(caller, &info) != 0 && info.dli_fname != nullptr;
+  const bool onednn =
+      known && std::string_view(info.dli_fname).find("dnnl") != std::string_view::npos;
+  (onednn ? of_onednn : ours).fetch_add(1, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+__attribute__((noinline)) void* operator new(size_t bytes) {
+  count(__builtin_return_address(0));
+  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
+  throw std::bad_alloc();
+}
+__attribute__((noinline)) void* operator new[](size_t bytes) {
+  count(__builtin_return_address(0));
+  if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
+  throw std::bad_alloc();
+}
+__attribute__((noinline)) void operator delete(void* memory) noexcept { std::free(memory); }
+__attribute__((noinline)) void operator delete[](void* memory) noexcept { std::free(memory); }
+__attribute__((noinline)) void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+__attribute__((noinline)) void operator delete[](void* memory, size_t) noexcept {
+  std::free(memory);
+}
+
+namespace nextscale {
+namespace {
+
+int64_t allocations(const std::string& model, Precision dtype, bool smooth) {
+  Engine engine({.model = model, .dtype = dtype, .threads = 2});
+  Request request{.classes = {"1", "2"}, .cfg = 2.0F, .top_k = 20, .top_p = 0.9F, .smooth = smooth};
+  request.batch = 2;
+  Events events;
+  // Counts from the end of the first scale to the end of the last: everything that repeats.
+  events.on_scale = [](const ScaleEvent& event) { counting = event.scale + 1 < event.num_scales; };
+  engine.generate(request, events);
+  ours = 0;
+  of_onednn = 0;
+  engine.generate(request, events);
+  return ours;
+}
+
+TEST(Allocations, ThereAreNoneInTheLayerLoop) {
+  const TemporaryFolder folder;
+  const std::string model = make_model(folder.path(), small_var_shape(), DType::kF32).string();
+  EXPECT_EQ(allocations(model, Precision::kF32, false), 0);
+  EXPECT_GT(of_onednn, 0) << "the counter does not see what it should";
+  EXPECT_EQ(allocations(model, Precision::kBF16, true), 0);
+}
+
+TEST(Allocations, TheCounterSeesOurs) {
+  ours = 0;
+  counting = true;
+  operator delete(operator new(1));
+  counting = false;
+  EXPECT_EQ(ours, 1);
+}
+
+}  // namespace
+}  // namespace nextscale
