@@ -29,7 +29,8 @@ class WeightLoader {
                                           const std::vector<float>& bias);
   // `name`.weight [out, in, kernel, kernel] and `name`.bias [out].
   std::unique_ptr<kernels::Conv> conv(const std::string& name, const kernels::ConvSpec& spec);
-  // A tensor of this shape as f32: to keep, and to pass on (packed operators count their own bytes).
+  // A tensor of this shape as f32: to keep, and to pass on (packed operators count their own
+  // bytes).
   std::vector<float> values(const std::string& name, const Shape& shape);
   std::vector<float> read(const std::string& name, const Shape& shape) const;
 

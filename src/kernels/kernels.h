@@ -59,7 +59,8 @@ struct ConvSpec {
   int64_t width = 0;   // pixels of a row
 };
 
-// Strips begin at multiples of this many rows of the picture: the fast form computes so many at once.
+// Strips begin at multiples of this many rows of the picture: the fast form computes so many at
+// once.
 inline constexpr int64_t kConvRowAlignment = 4;
 
 // Convolution of a strip of rows, channels last, f32. Rows above and below are part of the input
