@@ -80,7 +80,7 @@ void add_convert(CLI::App& app) {
   command->add_option("--dtype", options->dtype, "Type of the matrices: f32 or bf16")
       ->capture_default_str();
   command->add_option("-o,--output", options->output, "The folder to make")->required();
-  command->add_flag("--replace", options->replace, "Replace a model folder that is already there");
+  command->add_flag("--force", options->replace, "Replace a model folder that is already there");
   command->callback([options] { convert(*options); });
 }
 

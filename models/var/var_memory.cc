@@ -8,38 +8,41 @@
 namespace nextscale {
 namespace {
 
-size_t linear_bytes(int64_t in, int64_t out, DType compute) {
-  return static_cast<size_t>(in * out) * dtype_bytes(compute) +
-         static_cast<size_t>(out) * sizeof(float);
+size_t linear_bytes(const Context& context, int64_t in, int64_t out, DType compute) {
+  return context.kernels->linear_bytes(
+      context, {.in_features = in, .out_features = out, .compute = compute});
 }
 
-size_t block_bytes(const VarConfig& config, DType compute) {
+size_t block_bytes(const Context& context, const VarConfig& config, DType compute) {
   const int64_t width = config.width;
-  return linear_bytes(width, 3 * width, compute) + linear_bytes(width, width, compute) +
-         linear_bytes(width, config.ffn_width, compute) +
-         linear_bytes(config.ffn_width, width, compute) +
+  return linear_bytes(context, width, 3 * width, compute) +
+         linear_bytes(context, width, width, compute) +
+         linear_bytes(context, width, config.ffn_width, compute) +
+         linear_bytes(context, config.ffn_width, width, compute) +
          (config.qk_l2_norm ? static_cast<size_t>(config.heads) * sizeof(float) : 0);
 }
 
-size_t modulation_bytes(const VarConfig& config, DType compute) {
-  const size_t projection = linear_bytes(config.width, kNumModulations * config.width, compute);
+size_t modulation_bytes(const Context& context, const VarConfig& config, DType compute) {
+  const size_t projection =
+      linear_bytes(context, config.width, kNumModulations * config.width, compute);
   if (!config.shared_adaln) return static_cast<size_t>(config.layers) * projection;
   return projection +
          static_cast<size_t>(config.layers * kNumModulations * config.width) * sizeof(float);
 }
 
-size_t weight_bytes(const VarConfig& config, const Geometry& geometry, const RunTypes& types) {
+size_t weight_bytes(const Context& context, const VarConfig& config, const Geometry& geometry,
+                    const RunTypes& types) {
   const int64_t width = config.width;
   const int64_t tokens = geometry.tokens_through(geometry.num_scales() - 1);
   const int64_t vectors = config.classes + 1 + geometry.tokens(0) + tokens;
-  return static_cast<size_t>(config.layers) * block_bytes(config, types.compute) +
-         modulation_bytes(config, types.compute) +
-         linear_bytes(width, kNumHeadModulations * width, types.compute) +
-         linear_bytes(width, config.vocab, types.compute) +
-         linear_bytes(config.latent_channels, width, DType::kF32) +
+  return static_cast<size_t>(config.layers) * block_bytes(context, config, types.compute) +
+         modulation_bytes(context, config, types.compute) +
+         linear_bytes(context, width, kNumHeadModulations * width, types.compute) +
+         linear_bytes(context, width, config.vocab, types.compute) +
+         linear_bytes(context, config.latent_channels, width, DType::kF32) +
          static_cast<size_t>(vectors * width) * sizeof(float) +
-         VqQuantizer::weight_bytes(var_quantizer_shape(config)) +
-         VqvaeDecoder::weight_bytes(var_decoder_shape(config, types.strip_bytes));
+         VqQuantizer::bytes(context, var_quantizer_shape(config)).packed +
+         VqvaeDecoder::bytes(context, var_decoder_shape(config, types.strip_bytes)).weights;
 }
 
 size_t rounded(int64_t count, DType dtype = DType::kF32) {
@@ -70,7 +73,7 @@ ModelMemory var_memory(const Context& context, const VarConfig& config, const Ge
   const size_t latent = quantizer.latent_size() * sizeof(float);
 
   ModelMemory memory;
-  memory.weights = weight_bytes(config, geometry, types);
+  memory.weights = weight_bytes(context, config, geometry, types);
   memory.state = rounded(rows * last_tokens * config.width) +
                  rounded(config.layers * rows * kNumModulations * config.width) +
                  rounded(rows * kNumHeadModulations * config.width) +
@@ -87,10 +90,10 @@ ModelMemory var_memory(const Context& context, const VarConfig& config, const Ge
   const size_t start = rounded(rows * config.width) + rounded(rows * config.width, types.compute);
   const size_t accept = rounded(batch.images() * last_tokens * config.latent_channels) +
                         rounded(last_tokens * config.latent_channels) +
-                        VqQuantizer::scratch_bytes(quantizer);
+                        VqQuantizer::bytes(context, quantizer).scratch;
   memory.scratch =
       std::max({block, start, accept, logits_bytes(config, geometry, batch, types.compute)});
-  memory.decoder = VqvaeDecoder::scratch_bytes(context, decoder);
+  memory.decoder = VqvaeDecoder::bytes(context, decoder).scratch;
   return memory;
 }
 

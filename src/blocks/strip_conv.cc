@@ -4,16 +4,12 @@
 namespace nextscale {
 namespace {
 
-// Strips of this many rows keep the tiles of fast convolution algorithms aligned to the picture.
-constexpr int64_t kRowAlignment = 4;
-
 int64_t choose_strip_rows(const StripConvShape& shape) {
   const size_t row_bytes =
       static_cast<size_t>(shape.side * (shape.in_channels + shape.out_channels)) * sizeof(float);
   const auto affordable = static_cast<int64_t>(shape.strip_bytes / row_bytes);
-  if (affordable >= shape.side) return shape.side;
-  if (affordable < kRowAlignment) return std::max<int64_t>(1, affordable);
-  return affordable / kRowAlignment * kRowAlignment;
+  if (affordable >= shape.side || shape.side <= kernels::kConvRowAlignment) return shape.side;
+  return std::max<int64_t>(1, affordable / kernels::kConvRowAlignment) * kernels::kConvRowAlignment;
 }
 
 size_t input_floats(const StripConvShape& shape, int64_t rows) {
@@ -24,22 +20,33 @@ size_t output_floats(const StripConvShape& shape, int64_t rows) {
   return static_cast<size_t>(rows * shape.side * shape.out_channels);
 }
 
+kernels::ConvSpec conv_spec(const StripConvShape& shape) {
+  return {.in_channels = shape.in_channels,
+          .out_channels = shape.out_channels,
+          .kernel = shape.kernel,
+          .width = shape.side};
+}
+
 }  // namespace
 
 StripConv::StripConv(const StripConvShape& shape, const std::string& name, WeightLoader& loader)
     : shape_(shape), strip_rows_(choose_strip_rows(shape)) {
-  conv_ = loader.conv(name, {.in_channels = shape.in_channels,
-                             .out_channels = shape.out_channels,
-                             .kernel = shape.kernel,
-                             .width = shape.side});
+  conv_ = loader.conv(name, conv_spec(shape));
   conv_->prepare(strip_rows_);
   if (shape.side % strip_rows_ != 0) conv_->prepare(shape.side % strip_rows_);
 }
 
-size_t StripConv::scratch_bytes(const StripConvShape& shape) {
+kernels::ConvBytes StripConv::bytes(const Context& context, const StripConvShape& shape) {
   const int64_t rows = choose_strip_rows(shape);
-  return Arena::rounded(input_floats(shape, rows) * sizeof(float)) +
-         Arena::rounded(output_floats(shape, rows) * sizeof(float));
+  const kernels::ConvSpec spec = conv_spec(shape);
+  kernels::ConvBytes bytes = context.kernels->conv_bytes(context, spec, rows);
+  if (shape.side % rows != 0) {
+    const size_t last = context.kernels->conv_bytes(context, spec, shape.side % rows).scratch;
+    bytes.scratch = std::max(bytes.scratch, last);
+  }
+  bytes.scratch += Arena::rounded(input_floats(shape, rows) * sizeof(float)) +
+                   Arena::rounded(output_floats(shape, rows) * sizeof(float));
+  return bytes;
 }
 
 StripConv::Strip StripConv::take_strip(Arena& scratch) const {

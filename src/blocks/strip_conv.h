@@ -41,8 +41,8 @@ class StripConv {
   // Writes the picture [side, side, out_channels] to `out`, which must not be the input.
   void run_to(const Context& context, const kernels::GatherRowsArgs& input, float* out) const;
 
-  // Scratch memory that a run takes.
-  static size_t scratch_bytes(const StripConvShape& shape);
+  // What such a convolution holds, and takes from context.scratch while it runs.
+  static kernels::ConvBytes bytes(const Context& context, const StripConvShape& shape);
   const StripConvShape& shape() const { return shape_; }
 
  private:

@@ -13,6 +13,13 @@ namespace {
 constexpr float kResidualRatio = 0.5F;  // quant_resi of every published model
 constexpr int64_t kConvKernel = 3;
 
+kernels::ConvSpec conv_spec(const QuantizerShape& shape) {
+  return {.in_channels = shape.channels,
+          .out_channels = shape.channels,
+          .kernel = kConvKernel,
+          .width = shape.latent_side()};
+}
+
 }  // namespace
 
 int phi_index(int scale, int num_scales, int num_convs) {
@@ -33,11 +40,8 @@ int phi_index(int scale, int num_scales, int num_convs) {
 VqQuantizer::VqQuantizer(const QuantizerShape& shape, WeightLoader& loader) : shape_(shape) {
   codebook_ = loader.values("quantize.embedding.weight", Shape{shape.vocabulary, shape.channels});
   for (int conv = 0; conv < shape.num_convs; ++conv) {
-    convs_.push_back(loader.conv(fmt::format("quantize.quant_resi.qresi_ls.{}", conv),
-                                 {.in_channels = shape.channels,
-                                  .out_channels = shape.channels,
-                                  .kernel = kConvKernel,
-                                  .width = shape.latent_side()}));
+    convs_.push_back(
+        loader.conv(fmt::format("quantize.quant_resi.qresi_ls.{}", conv), conv_spec(shape)));
     convs_.back()->prepare(shape.latent_side());
   }
   for (const int64_t side : shape.sides) {
@@ -46,17 +50,14 @@ VqQuantizer::VqQuantizer(const QuantizerShape& shape, WeightLoader& loader) : sh
   }
 }
 
-size_t VqQuantizer::scratch_bytes(const QuantizerShape& shape) {
+kernels::ConvBytes VqQuantizer::bytes(const Context& context, const QuantizerShape& shape) {
   const int64_t side = shape.latent_side();
+  const kernels::ConvBytes conv = context.kernels->conv_bytes(context, conv_spec(shape), side);
   const size_t latent = Arena::rounded(shape.latent_size() * sizeof(float));
-  return 4 * latent +
-         Arena::rounded(static_cast<size_t>((side + 2) * side * shape.channels) * sizeof(float));
-}
-
-size_t VqQuantizer::weight_bytes(const QuantizerShape& shape) {
-  const int64_t conv = shape.channels * (shape.channels * kConvKernel * kConvKernel + 1);
-  return static_cast<size_t>(shape.vocabulary * shape.channels + shape.num_convs * conv) *
-         sizeof(float);
+  const auto haloed = static_cast<size_t>((side + kConvKernel - 1) * side * shape.channels);
+  return {.packed = static_cast<size_t>(shape.vocabulary * shape.channels) * sizeof(float) +
+                    static_cast<size_t>(shape.num_convs) * conv.packed,
+          .scratch = 4 * latent + Arena::rounded(haloed * sizeof(float)) + conv.scratch};
 }
 
 void VqQuantizer::embed(const int32_t* tokens, int64_t count, float* out) const {

@@ -45,9 +45,8 @@ class VqQuantizer {
   void next_input(const Context& context, int scale, const float* f_hat, float* out) const;
 
   const QuantizerShape& shape() const { return shape_; }
-  // Scratch memory that add_scale() and next_input() take, and bytes of weights, of this shape.
-  static size_t scratch_bytes(const QuantizerShape& shape);
-  static size_t weight_bytes(const QuantizerShape& shape);
+  // What a quantizer of this shape holds, and takes from context.scratch while it works.
+  static kernels::ConvBytes bytes(const Context& context, const QuantizerShape& shape);
 
  private:
   struct Matrices {

@@ -391,22 +391,18 @@ void VqvaeDecoder::decode(const Context& context, const float* latent, float* rg
   Pass(context, shape_, *layers_).run(latent, rgb);
 }
 
-size_t VqvaeDecoder::scratch_bytes(const Context& context, const DecoderShape& shape) {
+DecoderBytes VqvaeDecoder::bytes(const Context& context, const DecoderShape& shape) {
+  DecoderBytes bytes;
   size_t strip = 0;
-  for (const LayerShape& layer : layer_shapes(shape)) {
-    strip = std::max(strip, StripConv::scratch_bytes(layer.conv));
-  }
-  return 2 * float_bytes(Pass::buffer_floats(shape)) + 2 * float_bytes(kGroups) +
-         Pass::attention_bytes(context, shape) + strip;
-}
-
-size_t VqvaeDecoder::weight_bytes(const DecoderShape& shape) {
-  int64_t floats = 0;
   for (const auto& [conv, normalized] : layer_shapes(shape)) {
-    floats += conv.out_channels * (conv.in_channels * conv.kernel * conv.kernel + 1);
-    if (normalized) floats += 2 * conv.in_channels;
+    const kernels::ConvBytes of_conv = StripConv::bytes(context, conv);
+    bytes.weights += of_conv.packed;
+    if (normalized) bytes.weights += 2 * static_cast<size_t>(conv.in_channels) * sizeof(float);
+    strip = std::max(strip, of_conv.scratch);
   }
-  return static_cast<size_t>(floats) * sizeof(float);
+  bytes.scratch = 2 * float_bytes(Pass::buffer_floats(shape)) + 2 * float_bytes(kGroups) +
+                  Pass::attention_bytes(context, shape) + strip;
+  return bytes;
 }
 
 }  // namespace nextscale

@@ -32,6 +32,12 @@ struct DecoderShape {
   int64_t image_side() const { return level_side(0); }
 };
 
+// What a decoder holds, and takes from context.scratch while it decodes.
+struct DecoderBytes {
+  size_t weights = 0;
+  size_t scratch = 0;
+};
+
 class VqvaeDecoder {
  public:
   VqvaeDecoder(const DecoderShape& shape, WeightLoader& loader);
@@ -41,9 +47,7 @@ class VqvaeDecoder {
   // Error(kCancelled) between stages.
   void decode(const Context& context, const float* latent, float* rgb) const;
 
-  // Scratch memory that decode() takes, and bytes of packed weights, of a decoder of this shape.
-  static size_t scratch_bytes(const Context& context, const DecoderShape& shape);
-  static size_t weight_bytes(const DecoderShape& shape);
+  static DecoderBytes bytes(const Context& context, const DecoderShape& shape);
 
   const DecoderShape& shape() const { return shape_; }
 

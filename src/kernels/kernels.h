@@ -82,6 +82,12 @@ using MakeConv = std::unique_ptr<Conv> (*)(const Context&, const ConvSpec&,
                                            const ConstTensorView& weight,
                                            const ConstTensorView& bias);
 
+// What a convolution takes: held by the object, and from context.scratch while it runs.
+struct ConvBytes {
+  size_t packed = 0;
+  size_t scratch = 0;
+};
+
 // ---- Transformer ------------------------------------------------------------------------------
 
 // out = LN(x) * (1 + scale) + shift; LN without affine parameters, biased variance.
@@ -226,6 +232,9 @@ struct KernelTable {
   std::string_view name;
   MakeLinear make_linear;
   MakeConv make_conv;
+  // What such an operator will take, for plans: as packed_bytes() and scratch_bytes() report it.
+  size_t (*linear_bytes)(const Context&, const LinearSpec&);
+  ConvBytes (*conv_bytes)(const Context&, const ConvSpec&, int64_t rows);
   void (*layer_norm)(const Context&, const LayerNormArgs&);
   void (*gated_add)(const Context&, const GatedAddArgs&);
   void (*split_heads)(const Context&, const SplitHeadsArgs&);

@@ -44,6 +44,30 @@ class PixelConv final : public Conv {
   std::unique_ptr<Linear> linear_;
 };
 
+// The layout of weights is the one for this many rows.
+constexpr int64_t kTypicalRows = 16;
+
+memory::desc bias_desc(const ConvSpec& spec) {
+  return {{spec.out_channels}, memory::data_type::f32, memory::format_tag::a};
+}
+
+dnnl::convolution_forward::primitive_desc plan(const dnnl::engine& engine, const ConvSpec& spec,
+                                               int64_t rows) {
+  const int64_t padding = spec.kernel / 2;
+  const memory::desc x({1, spec.in_channels, rows + spec.kernel - 1, spec.width},
+                       memory::data_type::f32, memory::format_tag::nhwc);
+  const memory::desc weight({spec.out_channels, spec.in_channels, spec.kernel, spec.kernel},
+                            memory::data_type::f32, memory::format_tag::any);
+  const memory::desc y({1, spec.out_channels, rows, spec.width}, memory::data_type::f32,
+                       memory::format_tag::nhwc);
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  const dnnl::convolution_forward::desc wanted(
+      dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct, x, weight,
+      bias_desc(spec), y, {1, 1}, {0, padding}, {0, padding});
+  return {wanted, attributes, engine};
+}
+
 class OneDnnConv final : public Conv {
  public:
   OneDnnConv(const Context& context, const ConvSpec& spec, const ConstTensorView& weight,
@@ -55,8 +79,8 @@ class OneDnnConv final : public Conv {
         bias_(DType::kF32, {spec.out_channels}) {
     const OneDnnThreads threads(num_threads_);
     copy_to_f32(bias, {bias_.as<float>(), static_cast<size_t>(spec.out_channels)});
-    bias_memory_ = memory(bias_desc(), engine_, bias_.as<float>());
-    const memory::desc layout = plan(kTypicalRows).weights_desc();
+    bias_memory_ = memory(bias_desc(spec), engine_, bias_.as<float>());
+    const memory::desc layout = plan(engine_, spec_, kTypicalRows).weights_desc();
     add_layout(pack_weight(engine_, weight, layout.dims(), memory::format_tag::oihw, layout),
                layout);
   }
@@ -66,7 +90,7 @@ class OneDnnConv final : public Conv {
     if (place != prepared_.end() && place->rows == rows) return;
     with_onednn_errors("convolution", [&] {
       const OneDnnThreads threads(num_threads_);
-      const auto planned = plan(rows);
+      const auto planned = plan(engine_, spec_, rows);
       prepared_.insert(place, {rows, dnnl::convolution_forward(planned),
                                memory(planned.src_desc(), engine_, DNNL_MEMORY_NONE),
                                weight_in(planned.weights_desc()),
@@ -103,9 +127,6 @@ class OneDnnConv final : public Conv {
   }
 
  private:
-  // The first layout is the one for this many rows.
-  static constexpr int64_t kTypicalRows = 16;
-
   struct Prepared {
     int64_t rows;
     dnnl::convolution_forward primitive;
@@ -144,26 +165,6 @@ class OneDnnConv final : public Conv {
     return to;
   }
 
-  memory::desc bias_desc() const {
-    return {{spec_.out_channels}, memory::data_type::f32, memory::format_tag::a};
-  }
-
-  dnnl::convolution_forward::primitive_desc plan(int64_t rows) const {
-    const int64_t padding = spec_.kernel / 2;
-    const memory::desc x({1, spec_.in_channels, rows + spec_.kernel - 1, spec_.width},
-                         memory::data_type::f32, memory::format_tag::nhwc);
-    const memory::desc weight({spec_.out_channels, spec_.in_channels, spec_.kernel, spec_.kernel},
-                              memory::data_type::f32, memory::format_tag::any);
-    const memory::desc y({1, spec_.out_channels, rows, spec_.width}, memory::data_type::f32,
-                         memory::format_tag::nhwc);
-    dnnl::primitive_attr attributes;
-    attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-    const dnnl::convolution_forward::desc wanted(
-        dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct, x, weight,
-        bias_desc(), y, {1, 1}, {0, padding}, {0, padding});
-    return {wanted, attributes, engine_};
-  }
-
   ConvSpec spec_;
   int num_threads_;
   dnnl::engine engine_;
@@ -182,6 +183,21 @@ std::unique_ptr<Conv> make_conv(const Context& context, const ConvSpec& spec,
   if (suits_winograd(spec)) return make_winograd(context, spec, weight, bias);
   return with_onednn_errors(
       "convolution", [&] { return std::make_unique<OneDnnConv>(context, spec, weight, bias); });
+}
+
+ConvBytes conv_bytes(const Context& context, const ConvSpec& spec, int64_t rows) {
+  if (spec.kernel == 1) {
+    const LinearSpec pixels{.in_features = spec.in_channels, .out_features = spec.out_channels};
+    return {.packed = linear_bytes(context, pixels), .scratch = 0};
+  }
+  if (suits_winograd(spec)) return winograd_bytes(context, spec);
+  return with_onednn_errors("convolution", [&]() -> ConvBytes {
+    const OneDnnThreads threads(context.num_threads);
+    const auto planned = plan(dnnl::engine(dnnl::engine::kind::cpu, 0), spec, rows);
+    return {.packed = planned.weights_desc().get_size() +
+                      static_cast<size_t>(spec.out_channels) * sizeof(float),
+            .scratch = Arena::rounded(planned.scratchpad_desc().get_size())};
+  });
 }
 
 }  // namespace nextscale::kernels::cpu

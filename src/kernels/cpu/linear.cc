@@ -149,4 +149,15 @@ std::unique_ptr<Linear> make_linear(const Context& context, const LinearSpec& sp
   });
 }
 
+size_t linear_bytes(const Context& context, const LinearSpec& spec) {
+  return with_onednn_errors("linear", [&]() -> size_t {
+    if (!has_independent_rows(spec)) return panel_linear_bytes(spec);
+    const OneDnnThreads threads(context.num_threads);
+    const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+    const auto planned = plan(engine, spec, kTypicalRows, any_weight(spec));
+    return planned.weights_desc().get_size() +
+           static_cast<size_t>(spec.out_features) * sizeof(float);
+  });
+}
+
 }  // namespace nextscale::kernels::cpu

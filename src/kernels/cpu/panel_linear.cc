@@ -135,6 +135,12 @@ class PanelLinear final : public Linear {
 
 }  // namespace
 
+size_t panel_linear_bytes(const LinearSpec& spec) {
+  return static_cast<size_t>(num_panels(spec.out_features) * spec.in_features * kPanelColumns +
+                             spec.out_features) *
+         sizeof(float);
+}
+
 std::unique_ptr<Linear> make_panel_linear(const LinearSpec& spec, const ConstTensorView& weight,
                                           const ConstTensorView& bias) {
   return std::make_unique<PanelLinear>(spec, weight, bias);

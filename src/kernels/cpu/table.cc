@@ -10,6 +10,8 @@ KernelTable make_table() {
   table.name = "cpu";
   table.make_linear = cpu::make_linear;
   table.make_conv = cpu::make_conv;
+  table.linear_bytes = cpu::linear_bytes;
+  table.conv_bytes = cpu::conv_bytes;
   table.layer_norm = cpu::layer_norm;
   table.gated_add = cpu::gated_add;
   table.split_heads = cpu::split_heads;

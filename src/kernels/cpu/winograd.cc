@@ -206,6 +206,15 @@ void transform_filter(const float* filter, double out[kTileIn][kTileIn]) {
   }
 }
 
+// A multiple of the register tile's rows. More tiles share one pass over the weights; fewer keep
+// the transformed inputs in the cache.
+constexpr int64_t kTilesPerJob = 4 * kTileRows;
+
+// Working memory of one worker.
+int64_t worker_floats(const ConvSpec& spec) {
+  return kTilePositions * kTilesPerJob * (spec.in_channels + kPanelColumns);
+}
+
 class WinogradConv final : public Conv {
  public:
   WinogradConv(const Context& context, const ConvSpec& spec, const ConstTensorView& weight,
@@ -239,7 +248,7 @@ class WinogradConv final : public Conv {
                    job.rows = rows;
                    job.first_tile = index * kTilesPerJob;
                    job.num_tiles = std::min(kTilesPerJob, tiles - job.first_tile);
-                   float* own = memory.data() + spec_.in_channels + worker * worker_floats();
+                   float* own = memory.data() + spec_.in_channels + worker * worker_floats(spec_);
                    job.transformed = own;
                    job.products = own + kTilePositions * kTilesPerJob * spec_.in_channels;
                    job.zeros = memory.data();
@@ -250,19 +259,12 @@ class WinogradConv final : public Conv {
   size_t packed_bytes() const override { return weight_.num_bytes() + bias_.num_bytes(); }
 
   size_t scratch_bytes(int64_t /*rows*/) const override {
-    return Arena::rounded(static_cast<size_t>(spec_.in_channels + num_threads_ * worker_floats()) *
-                          sizeof(float));
+    return Arena::rounded(
+        static_cast<size_t>(spec_.in_channels + num_threads_ * worker_floats(spec_)) *
+        sizeof(float));
   }
 
  private:
-  // A multiple of the register tile's rows. More tiles share one pass over the weights; fewer keep
-  // the transformed inputs in the cache.
-  static constexpr int64_t kTilesPerJob = 4 * kTileRows;
-
-  int64_t worker_floats() const {
-    return kTilePositions * kTilesPerJob * (spec_.in_channels + kPanelColumns);
-  }
-
   void pack_output_channel(const float* weights, int64_t out) {
     const int64_t panel = out / kPanelColumns;
     for (int64_t in = 0; in < spec_.in_channels; ++in) {
@@ -292,6 +294,14 @@ bool suits_winograd(const ConvSpec& spec) {
   return spec.kernel == 3 && spec.width >= kNarrowest &&
          std::min(spec.in_channels, spec.out_channels) >= kFewestChannels &&
          spec.in_channels % kVectorFloats == 0 && spec.out_channels % kVectorFloats == 0;
+}
+
+ConvBytes winograd_bytes(const Context& context, const ConvSpec& spec) {
+  const int64_t weights =
+      num_panels(spec.out_channels) * kTilePositions * spec.in_channels * kPanelColumns;
+  const int64_t scratch = spec.in_channels + context.num_threads * worker_floats(spec);
+  return {.packed = static_cast<size_t>(weights + spec.out_channels) * sizeof(float),
+          .scratch = Arena::rounded(static_cast<size_t>(scratch) * sizeof(float))};
 }
 
 std::unique_ptr<Conv> make_winograd(const Context& context, const ConvSpec& spec,

@@ -29,6 +29,9 @@ bool suits_winograd(const ConvSpec& spec);
 std::unique_ptr<Conv> make_winograd(const Context& context, const ConvSpec& spec,
                                     const ConstTensorView& weight, const ConstTensorView& bias);
 
+// What such a convolution takes; its scratch does not depend on the strip.
+ConvBytes winograd_bytes(const Context& context, const ConvSpec& spec);
+
 // One job: consecutive tiles, in raster order, of a strip.
 struct WinogradJob {
   const ConvSpec* spec = nullptr;

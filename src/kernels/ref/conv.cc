@@ -82,4 +82,9 @@ std::unique_ptr<Conv> make_conv(const Context& /*context*/, const ConvSpec& spec
   return std::make_unique<RefConv>(spec, weight, bias);
 }
 
+ConvBytes conv_bytes(const Context& /*context*/, const ConvSpec& spec, int64_t /*rows*/) {
+  const int64_t weights = spec.in_channels * spec.out_channels * spec.kernel * spec.kernel;
+  return {.packed = static_cast<size_t>(weights + spec.out_channels) * sizeof(float), .scratch = 0};
+}
+
 }  // namespace nextscale::kernels::ref

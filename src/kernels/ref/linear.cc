@@ -68,4 +68,9 @@ std::unique_ptr<Linear> make_linear(const Context& /*context*/, const LinearSpec
   return std::make_unique<RefLinear>(spec, weight, bias);
 }
 
+size_t linear_bytes(const Context& /*context*/, const LinearSpec& spec) {
+  return static_cast<size_t>(spec.in_features * spec.out_features) * dtype_bytes(spec.compute) +
+         static_cast<size_t>(spec.out_features) * sizeof(float);
+}
+
 }  // namespace nextscale::kernels::ref

@@ -12,6 +12,8 @@ std::unique_ptr<Linear> make_linear(const Context& context, const LinearSpec& sp
                                     const ConstTensorView& weight, const ConstTensorView& bias);
 std::unique_ptr<Conv> make_conv(const Context& context, const ConvSpec& spec,
                                 const ConstTensorView& weight, const ConstTensorView& bias);
+size_t linear_bytes(const Context& context, const LinearSpec& spec);
+ConvBytes conv_bytes(const Context& context, const ConvSpec& spec, int64_t rows);
 
 void layer_norm(const Context& context, const LayerNormArgs& args);
 void gated_add(const Context& context, const GatedAddArgs& args);

@@ -8,6 +8,8 @@ const KernelTable& ref_table() {
       .name = "ref",
       .make_linear = ref::make_linear,
       .make_conv = ref::make_conv,
+      .linear_bytes = ref::linear_bytes,
+      .conv_bytes = ref::conv_bytes,
       .layer_norm = ref::layer_norm,
       .gated_add = ref::gated_add,
       .split_heads = ref::split_heads,
