@@ -42,7 +42,6 @@ class Generation {
         num_images_(static_cast<int64_t>(request_.classes.size()) * request_.images_per_class) {}
 
   void run() {
-    const auto start = std::chrono::steady_clock::now();
     PictureOutput output(options_.output, num_images_, options_.columns);
     Engine engine(options_.run.engine_options());
     Events events;
@@ -58,17 +57,24 @@ class Generation {
     }
     engine.generate(request_, events);
     const auto& files = output.finish();
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
     progress_.note(fmt::format(
         "{} image{} in {:.2f} s (reading and packing weights {:.2f} s, scales {:.2f} s), "
         "peak memory {}, key/value cache {}",
-        num_images_, num_images_ == 1 ? "" : "s", elapsed.count(), engine.load_milliseconds() / 1e3,
-        scale_milliseconds_ / 1e3, format_bytes(peak_resident_bytes()), format_bytes(kv_bytes_)));
-    report(files, elapsed.count(), engine);
+        num_images_, num_images_ == 1 ? "" : "s", seconds_since_start(),
+        engine.load_milliseconds() / 1e3, scale_milliseconds_ / 1e3,
+        format_bytes(peak_resident_bytes()), format_bytes(kv_bytes_)));
+    report(files, engine);
   }
 
  private:
+  double seconds_since_start() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
   void show(const ScaleEvent& event) {
+    if (first_scale_seconds_ == 0) {
+      first_scale_seconds_ = seconds_since_start() - event.milliseconds / 1e3;
+    }
     scale_milliseconds_ += event.milliseconds;
     kv_bytes_ = std::max(kv_bytes_, event.kv_bytes);
     const auto scale = static_cast<uint64_t>(event.scale) + 1;
@@ -84,15 +90,15 @@ class Generation {
         options_.verbose || scale == num_scales ? Progress::Line::kYes : Progress::Line::kNo);
   }
 
-  void report(const std::vector<std::filesystem::path>& files, double seconds,
-              const Engine& engine) const {
+  void report(const std::vector<std::filesystem::path>& files, const Engine& engine) const {
     if (!options_.json) {
       for (const auto& file : files) fmt::print("{}\n", file.string());
       return;
     }
     nlohmann::json result{{"files", nlohmann::json::array()},
                           {"images", num_images_},
-                          {"seconds", seconds},
+                          {"seconds", seconds_since_start()},
+                          {"first_scale_seconds", first_scale_seconds_},
                           {"load_seconds", engine.load_milliseconds() / 1e3},
                           {"scale_seconds", scale_milliseconds_ / 1e3},
                           {"kv_bytes", kv_bytes_},
@@ -108,6 +114,8 @@ class Generation {
   int64_t num_images_;
   Progress progress_;
   Plan plan_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  double first_scale_seconds_ = 0;  // from the start of the command to the first scale's
   double scale_milliseconds_ = 0;
   uint64_t kv_bytes_ = 0;
 };
