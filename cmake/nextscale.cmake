@@ -25,17 +25,39 @@ set(NEXTSCALE_SANITIZER_OPTIONS
   "TSAN_OPTIONS=allocator_may_return_null=1 suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp"
   "UBSAN_OPTIONS=print_stacktrace=1")
 
-# nextscale_test(NAME sources... DEPS targets... LABELS labels...): one GoogleTest program.
-function(nextscale_test name)
-  cmake_parse_arguments(TEST "" "" "DEPS;LABELS" ${ARGN})
+# A GoogleTest program that is no test by itself.
+function(nextscale_test_program name)
+  cmake_parse_arguments(TEST "" "" "DEPS" ${ARGN})
   add_executable(${name} ${TEST_UNPARSED_ARGUMENTS})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   target_link_libraries(${name} PRIVATE nextscale_flags ${TEST_DEPS} GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE
     NEXTSCALE_TEST_DATA="${PROJECT_SOURCE_DIR}/tests/data")
+endfunction()
+
+# nextscale_test(NAME sources... DEPS targets... LABELS labels...): one GoogleTest program.
+function(nextscale_test name)
+  cmake_parse_arguments(TEST "" "" "DEPS;LABELS" ${ARGN})
+  nextscale_test_program(${name} ${TEST_UNPARSED_ARGUMENTS} DEPS ${TEST_DEPS})
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${TEST_LABELS}" TIMEOUT 1800
     ENVIRONMENT "${NEXTSCALE_SANITIZER_OPTIONS}")
+endfunction()
+
+# nextscale_golden_test(FAMILY NAME sources... DEPS targets...): a program whose tests are called
+# FAMILY/<case>.<check>. Each case folder that exists when ctest runs becomes a test of its own.
+function(nextscale_golden_test family name)
+  cmake_parse_arguments(TEST "" "" "DEPS" ${ARGN})
+  nextscale_test_program(${name} ${TEST_UNPARSED_ARGUMENTS} DEPS ${TEST_DEPS})
+  set(script ${CMAKE_CURRENT_BINARY_DIR}/${name}_cases.cmake)
+  file(GENERATE OUTPUT ${script} CONTENT "\
+set(golden_family ${family})
+set(golden_program $<TARGET_FILE:${name}>)
+set(golden_default ${PROJECT_SOURCE_DIR}/tests/data)
+set(golden_environment [==[${NEXTSCALE_SANITIZER_OPTIONS}]==])
+include(${PROJECT_SOURCE_DIR}/cmake/golden_cases.cmake)
+")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${script})
 endfunction()
 
 # nextscale_fuzz(NAME source DEPS targets...): one libFuzzer program.

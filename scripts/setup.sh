@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs the Debian packages that building and testing need; with --dev also those for formatting,
-# linting, clang builds, fuzzing and benchmarks. Says what it will do, asks for nothing but sudo's
+# linting, clang builds and fuzzing. Says what it will do, asks for nothing but sudo's
 # password, and does nothing when all is there.
 set -euo pipefail
 
@@ -14,7 +14,7 @@ readonly BUILD_PACKAGES=(
 )
 readonly DEV_PACKAGES=(
   clang-14 libclang-rt-14-dev libomp-14-dev clang-format-14 clang-tidy-14
-  ccache libbenchmark-dev
+  ccache
 )
 
 usage() {

@@ -2,10 +2,12 @@
 #include "scales/sampler.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
+#include "core/error_format.h"
 #include "core/parallel.h"
 
 namespace nextscale {
@@ -101,7 +103,7 @@ int32_t draw_token(std::span<const float> row, float u) {
     sum += std::exp(static_cast<double>(row[entry] - largest));
     if (sum > target) return static_cast<int32_t>(entry);
   }
-  return likeliest;  // only if no logit is a number
+  return likeliest;  // only if rounding kept the sum below the target
 }
 
 void smooth_logits(std::span<float> row, float ratio, std::span<const float> noise) {
@@ -130,10 +132,21 @@ void sample_tokens(const Context& context, const SampleArgs& args) {
   const size_t entries = static_cast<size_t>(context.num_threads) * vocabulary;
   const std::span<int32_t> order = context.scratch->take<int32_t>(entries);
   const std::span<float> noise = context.scratch->take<float>(entries);
+  std::atomic<bool> broken = false;
   parallel_for(context.num_threads, args.images * args.tokens, [&](int64_t token, int worker) {
     const size_t at = static_cast<size_t>(worker) * vocabulary;
+    const std::span<const float> row(args.logits + token * args.vocabulary, vocabulary);
+    if (!std::ranges::all_of(row, [](float logit) { return std::isfinite(logit); })) {
+      broken.store(true, std::memory_order_relaxed);
+      return;
+    }
     sample_row(args, token, order.subspan(at, vocabulary), noise.subspan(at, vocabulary));
   });
+  if (!broken) return;
+  fail(ErrorCode::kBadFile,
+       "model: scale {} gave logits that are not finite numbers; its weights are damaged or leave "
+       "the range of the type: try --dtype f32, or check the files with nextscale inspect --verify",
+       args.scale);
 }
 
 }  // namespace nextscale

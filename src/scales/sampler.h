@@ -50,7 +50,8 @@ struct SampleArgs {
   int32_t* out = nullptr;                   // [images, tokens]
 };
 
-// Takes sampler_scratch_bytes() from context.scratch.
+// Takes sampler_scratch_bytes() from context.scratch. Throws Error(kBadFile) if a logit is not a
+// finite number.
 void sample_tokens(const Context& context, const SampleArgs& args);
 size_t sampler_scratch_bytes(const Context& context, int64_t vocabulary);
 
