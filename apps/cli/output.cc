@@ -16,6 +16,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
+// A grid is held in memory until the last picture is done.
+constexpr int64_t kMaxGridImages = 1000;
+
 // One recipe for all pictures of a grid: they differ in class and number only.
 Recipe grid_recipe(const std::vector<GeneratedImage>& images) {
   Recipe recipe = *find_recipe(images.front().texts);
@@ -47,6 +50,11 @@ PictureOutput::PictureOutput(const std::string& path, int64_t num_images, int64_
   if (!folder_ && path_.extension() != ".png") {
     fail(ErrorCode::kUsage, "-o: got '{}', wanted a name ending in .png, or a folder ending in /",
          printable(path));
+  }
+  if (!folder_ && num_images > kMaxGridImages) {
+    fail(ErrorCode::kUsage,
+         "-o: {} pictures are too many for one grid (at most {}); give a folder ending in /",
+         num_images, kMaxGridImages);
   }
 }
 

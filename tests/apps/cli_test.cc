@@ -10,7 +10,6 @@
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "engine/trace_recorder.h"
 #include "image/png.h"
@@ -82,6 +81,7 @@ TEST_F(Cli, MistakesGetOneSentenceAndTheirExitCode) {
   expect(generate("--kv hack -o " + file("x.png")), 2, "no policy 'hack'");
   expect(generate("-o /nowhere/x.png"), 8, "/nowhere");
   expect(generate("-o " + file("x.jpg")), 2, ".png");
+  expect(generate("-n 1001 -o " + file("x.png")), 2, "folder ending in /");
   expect(generate("--memory 1MiB -o " + file("x.png")), 7, "too much");
   expect(generate("--memory lots -o " + file("x.png")), 2, "8GiB");
   expect(kTool + " inspect " + file("absent"), 3, "absent");
@@ -129,17 +129,22 @@ TEST_F(Cli, PreviewEndsAsThePicture) {
 }
 
 TEST_F(Cli, InterruptLeavesNothingBehind) {
+  int progress[2];
+  ASSERT_EQ(pipe(progress), 0);
   const pid_t child = fork();
   if (child == 0) {
-    freopen("/dev/null", "w", stderr);
+    dup2(progress[1], STDERR_FILENO);
     execl(kTool.c_str(), kTool.c_str(), "generate", "-m", model_->c_str(), "--class", "1", "-n",
-          "100000", "-o", file("never.png").c_str(), nullptr);
+          "1000", "-o", file("never.png").c_str(), nullptr);
     _exit(1);
   }
-  std::this_thread::sleep_for(std::chrono::milliseconds(400));
+  close(progress[1]);
+  char first = 0;
+  ASSERT_EQ(read(progress[0], &first, 1), 1);  // the plan: it is running
   kill(child, SIGINT);
   int status = 0;
   waitpid(child, &status, 0);
+  close(progress[0]);
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 130);
   for (const auto& entry : fs::directory_iterator(folder_->path())) {
