@@ -75,6 +75,25 @@ class ScaleSampling {
   const LoopBuffers& buffers_;
 };
 
+void check_forced_tokens(const ModelDescription& model, const Batch& batch,
+                         const std::vector<std::vector<int32_t>>& forced) {
+  const Geometry& geometry = model.geometry();
+  if (forced.empty()) return;
+  if (forced.size() != static_cast<size_t>(geometry.num_scales())) {
+    fail(ErrorCode::kUsage, "forced tokens: got {} scales, wanted {}", forced.size(),
+         geometry.num_scales());
+  }
+  for (int scale = 0; scale < geometry.num_scales(); ++scale) {
+    const std::vector<int32_t>& tokens = forced[static_cast<size_t>(scale)];
+    const auto wanted = static_cast<size_t>(batch.images() * geometry.tokens(scale));
+    const auto known = [&](int32_t token) { return token >= 0 && token < model.vocabulary(); };
+    if (tokens.size() == wanted && std::ranges::all_of(tokens, known)) continue;
+    fail(ErrorCode::kUsage,
+         "forced tokens: scale {} has {} tokens, wanted {} for one batch of {}, each below {}",
+         scale, tokens.size(), wanted, batch.images(), model.vocabulary());
+  }
+}
+
 }  // namespace
 
 size_t loop_buffer_bytes(const ModelDescription& model, const Batch& batch) {
@@ -90,6 +109,7 @@ LoopBuffers take_loop_buffers(const ModelDescription& model, const Batch& batch,
 void run_scales(const Context& context, const ModelDescription& model, const Batch& batch,
                 const LoopSettings& settings, const LoopBuffers& buffers,
                 CachedAttention& attention, ScaleRun& run) {
+  check_forced_tokens(model, batch, settings.forced_tokens);
   const ScaleSampling sampling(context, model, batch, settings, buffers);
   for (int scale = 0; scale < model.geometry().num_scales(); ++scale) {
     const auto start = std::chrono::steady_clock::now();
