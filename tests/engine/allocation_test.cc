@@ -31,22 +31,30 @@ void count(const void* caller) {
 
 }  // namespace
 
-__attribute__((noinline)) void* operator new(size_t bytes) {
+#define NEXTSCALE_NOINLINE __attribute__((noinline))
+
+NEXTSCALE_NOINLINE void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  count(__builtin_return_address(0));
+  return std::malloc(bytes == 0 ? 1 : bytes);
+}
+NEXTSCALE_NOINLINE void* operator new[](size_t bytes, const std::nothrow_t&) noexcept {
+  count(__builtin_return_address(0));
+  return std::malloc(bytes == 0 ? 1 : bytes);
+}
+NEXTSCALE_NOINLINE void* operator new(size_t bytes) {
   count(__builtin_return_address(0));
   if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
   throw std::bad_alloc();
 }
-__attribute__((noinline)) void* operator new[](size_t bytes) {
+NEXTSCALE_NOINLINE void* operator new[](size_t bytes) {
   count(__builtin_return_address(0));
   if (void* memory = std::malloc(bytes == 0 ? 1 : bytes)) return memory;
   throw std::bad_alloc();
 }
-__attribute__((noinline)) void operator delete(void* memory) noexcept { std::free(memory); }
-__attribute__((noinline)) void operator delete[](void* memory) noexcept { std::free(memory); }
-__attribute__((noinline)) void operator delete(void* memory, size_t) noexcept { std::free(memory); }
-__attribute__((noinline)) void operator delete[](void* memory, size_t) noexcept {
-  std::free(memory);
-}
+NEXTSCALE_NOINLINE void operator delete(void* memory) noexcept { std::free(memory); }
+NEXTSCALE_NOINLINE void operator delete[](void* memory) noexcept { std::free(memory); }
+NEXTSCALE_NOINLINE void operator delete(void* memory, size_t) noexcept { std::free(memory); }
+NEXTSCALE_NOINLINE void operator delete[](void* memory, size_t) noexcept { std::free(memory); }
 
 namespace nextscale {
 namespace {

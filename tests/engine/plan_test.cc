@@ -68,15 +68,22 @@ TEST(Plan, ARunThatDoesNotFitIsRefusedWithTheWayOut) {
   EXPECT_THAT(message, testing::HasSubstr("try --batch 1"));
 }
 
-TEST(Plan, AutomaticChoicesFitTheLimit) {
+TEST(Plan, AutomaticBatchShrinksToFit) {
+  // Wide and long enough that four images take some 50 MiB more than two.
+  RandomVarShape shape = small_var_shape();
+  shape.width = 512;
+  shape.patch_nums = {1, 32};
   const TemporaryFolder folder;
-  const std::string model = make_model(folder.path(), small_var_shape(), DType::kF32).string();
+  const std::string model = make_model(folder.path(), shape, DType::kF32).string();
   Request request = request_for(4);
   request.batch = 0;
-  const Plan roomy = Engine({.model = model}).plan(request);
+  const Plan roomy = Engine({.model = model, .dtype = Precision::kF32}).plan(request);
   EXPECT_EQ(roomy.batch, 4);
-  const uint64_t limit = roomy.peak - 4096;
-  EXPECT_LE(Engine({.model = model, .memory_limit_bytes = limit}).plan(request).peak, limit);
+  const uint64_t limit = roomy.peak - (uint64_t{24} << 20);
+  const Plan tight =
+      Engine({.model = model, .dtype = Precision::kF32, .memory_limit_bytes = limit}).plan(request);
+  EXPECT_LT(tight.batch, 4);
+  EXPECT_LE(tight.peak, limit);
 }
 
 TEST(Cache, HoldsWhatItSaysAndKeepsOrder) {
