@@ -4,7 +4,7 @@
 // A policy answers three questions: which statistics it needs, how many tokens each (step, layer,
 // kv head) attends and keeps, and which. It sees lengths and statistics, never keys, values or the
 // cache; it is pure: same input, same answer. What must survive between steps (accumulated scores,
-// source scales, layer statistics) is handed to it by the engine.
+// layer statistics) is handed to it by the engine.
 //
 // The engine reserves memory from schedule(), computes what needs() names and nothing else, calls
 // select() where fewer tokens are wanted than there are, and the cache carries the answer out.
@@ -97,25 +97,24 @@ struct HeadStatistics {
   int64_t num_attend = 0;      // wanted, at most m
   int64_t num_keep = 0;        // wanted, at most m; 0 at the last step
 
-  std::span<const uint8_t> scale_ids;  // [m] source scale
   // With A[n, m] the softmax of the observed queries over all candidates:
-  std::span<const float> column_sums;       // [m] sum_i A[i, j]
-  std::span<const float> column_variances;  // [m] variance over i, divisor n - 1 (0 if n = 1)
-  std::span<const float> column_entropies;  // [m] -sum_i A[i, j] ln A[i, j]
-  std::span<const float> accumulated;       // [m] column_sums added up over the steps
+  std::span<const float> column_sums = {};       // [m] sum_i A[i, j]
+  std::span<const float> column_variances = {};  // [m] variance over i, divisor n - 1 (0 if n = 1)
+  std::span<const float> column_entropies = {};  // [m] -sum_i A[i, j] ln A[i, j]
+  std::span<const float> accumulated = {};       // [m] column_sums added up over the steps
 };
 
 // The answer of select(), in memory of the caller: every span has room for m elements.
 struct Selection {
-  std::span<int32_t> attend;  // ascending candidate positions; the first num_attend count
-  std::span<int32_t> keep;    // likewise
+  std::span<int32_t> attend = {};  // ascending candidate positions; the first num_attend count
+  std::span<int32_t> keep = {};    // likewise
   int64_t num_attend = 0;
   int64_t num_keep = 0;
   Merge merge = Merge::kNone;  // of all other candidates into `attend`; needs keep == attend or 0
 
-  std::span<float> score;    // [m] filled with NaN; a policy writes the scores it compares
-  std::span<float> pooled;   // [m] workspace
-  std::span<int32_t> order;  // [m] workspace
+  std::span<float> score = {};    // [m] filled with NaN; a policy writes the scores it compares
+  std::span<float> pooled = {};   // [m] workspace
+  std::span<int32_t> order = {};  // [m] workspace
 };
 
 class Policy {
