@@ -1,10 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 # Read by ctest each time it runs: one test for each case of $NEXTSCALE_GOLDEN_DIR/<family>, or of
-# tests/data/<family> without the variable. A folder without cases becomes one test, which fails.
+# tests/data/<family> without the variable. A family's folder without cases becomes one test, which
+# fails; so does a $NEXTSCALE_GOLDEN_DIR in which no family has a folder.
+set(golden_families var methods)
 if(DEFINED ENV{NEXTSCALE_GOLDEN_DIR})
-  set(golden_folder "$ENV{NEXTSCALE_GOLDEN_DIR}/${golden_family}")
+  set(golden_root "$ENV{NEXTSCALE_GOLDEN_DIR}")
 else()
-  set(golden_folder "${golden_default}/${golden_family}")
+  set(golden_root "${golden_default}")
+endif()
+set(golden_folder "${golden_root}/${golden_family}")
+if(NOT EXISTS "${golden_folder}")
+  foreach(other IN LISTS golden_families)
+    if(EXISTS "${golden_root}/${other}")
+      return()
+    endif()
+  endforeach()
 endif()
 file(GLOB golden_configs "${golden_folder}/*/config.json")
 

@@ -1,16 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a cache compression method is. Read this first; then any file beside it.
 //
-// A policy says how many tokens each (step, layer, kv head) attends and keeps, and which. It sees
-// lengths and statistics, never keys, values or the cache; it is pure: same input, same answer. The
-// engine reserves memory from schedule(), runs select() where the schedule keeps fewer tokens than
-// there are, and the cache carries the answer out.
+// A policy answers three questions: which statistics it needs, how many tokens each (step, layer,
+// kv head) attends and keeps, and which. It sees lengths and statistics, never keys, values or the
+// cache; it is pure: same input, same answer. What must survive between steps (accumulated scores,
+// layer statistics) is handed to it by the engine.
+//
+// The engine reserves memory from schedule(), computes what needs() names and nothing else, calls
+// select() where fewer tokens are wanted than there are, and the cache carries the answer out.
 //
 // A new policy is one file here, one row in registry.cc and one test.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "core/geometry.h"
@@ -52,11 +57,89 @@ class Schedule {
   std::vector<int64_t> cached_;
 };
 
+// Queries of the current scale whose attention is looked at.
+enum class ObservedQueries {
+  kNone,
+  kUniform,  // spread evenly over the scale (uniform_queries)
+  kLast,     // the end of the scale in raster order
+  kAll,
+};
+
+// How evicted tokens go into kept ones (methods.md 2.5).
+enum class Merge { kNone, kAverage, kPivot, kWeighted };
+
+// Statistics of a layer, averaged over the rows of an image and the heads; the policy says which.
+using LayerStatistics = std::array<double, 2>;
+
+// What the engine has to provide. Everything defaults to nothing.
+struct Needs {
+  ObservedQueries queries = ObservedQueries::kNone;
+  int64_t num_queries = 0;     // at most; read with kUniform and kLast
+  bool accumulated = false;    // sums over all steps so far, for every cached token
+  bool layer_budgets = false;  // layer_statistics() and layer_budgets() are called in every step
+  bool may_merge = false;      // select() may ask for merging
+  bool selects = false;        // select() is ever called
+
+  bool attention() const { return queries != ObservedQueries::kNone; }
+};
+
+// What is known of the candidates of one (layer, row, kv head): its cached tokens in order of
+// generation, then those of the current scale. Spans that needs() does not name are empty. With
+// grouped queries, attention is averaged over the query heads of the group.
+struct HeadStatistics {
+  int step = 0;
+  int num_steps = 0;
+  int64_t layer = 0;
+  int64_t head = 0;
+  int64_t num_candidates = 0;  // m
+  int64_t num_current = 0;     // the last of them
+  int64_t num_queries = 0;     // observed ones; below n
+  int64_t num_attend = 0;      // wanted, at most m
+  int64_t num_keep = 0;        // wanted, at most m; 0 at the last step
+
+  // With A[n, m] the softmax of the observed queries over all candidates:
+  std::span<const float> column_sums = {};       // [m] sum_i A[i, j]
+  std::span<const float> column_variances = {};  // [m] variance over i, divisor n - 1 (0 if n = 1)
+  std::span<const float> column_entropies = {};  // [m] -sum_i A[i, j] ln A[i, j]
+  std::span<const float> accumulated = {};       // [m] column_sums added up over the steps
+};
+
+// The answer of select(), in memory of the caller: every span has room for m elements.
+struct Selection {
+  std::span<int32_t> attend = {};  // ascending candidate positions; the first num_attend count
+  std::span<int32_t> keep = {};    // likewise
+  int64_t num_attend = 0;
+  int64_t num_keep = 0;
+  Merge merge = Merge::kNone;  // of all other candidates into `attend`; needs keep == attend or 0
+
+  std::span<float> score = {};    // [m] filled with NaN; a policy writes the scores it compares
+  std::span<float> pooled = {};   // [m] workspace
+  std::span<int32_t> order = {};  // [m] workspace
+};
+
 class Policy {
  public:
   virtual ~Policy() = default;
-  // Lengths for a whole generation. Memory is reserved from this and `plan` prints it.
+  virtual Needs needs() const { return {}; }
+  // Lengths for a whole generation: exact, or upper bounds with layer_budgets. Memory is reserved
+  // from this and `plan` prints it.
   virtual Schedule schedule(const Geometry& geometry) const = 0;
+  // Called if fewer tokens are to be attended or kept than there are. Allocates nothing, throws
+  // nothing.
+  virtual void select(const HeadStatistics& /*statistics*/, Selection& /*selection*/) const {}
+
+  // The two calls of policies whose layers share one budget. What this step's attention says of
+  // the layer, seen from one head:
+  virtual LayerStatistics layer_statistics(const HeadStatistics& /*statistics*/) const {
+    return {};
+  }
+  // Tokens per layer for the next step, from the averages of the step before (empty at step 0) and
+  // the candidates of each layer.
+  virtual std::vector<int64_t> layer_budgets(std::span<const LayerStatistics> /*previous*/,
+                                             std::span<const int64_t> candidates,
+                                             int64_t /*num_current*/, int64_t /*sequence*/) const {
+    return {candidates.begin(), candidates.end()};
+  }
 };
 
 }  // namespace nextscale

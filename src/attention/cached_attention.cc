@@ -2,6 +2,7 @@
 #include "attention/cached_attention.h"
 
 #include "attention/trace_attention.h"
+#include "core/parallel.h"
 #include "core/trace.h"
 
 namespace nextscale {
@@ -21,46 +22,101 @@ kernels::AttentionArgs attention_shape(const Geometry& geometry, int64_t rows, D
 
 }  // namespace
 
-CachedAttention::CachedAttention(const Geometry& geometry, int64_t rows, DType kv_dtype,
-                                 float softmax_scale, KvCache& cache)
-    : geometry_(geometry),
-      rows_(rows),
-      kv_dtype_(kv_dtype),
-      softmax_scale_(softmax_scale),
+CachedAttention::CachedAttention(const AttentionSetup& setup, const Schedule& schedule,
+                                 KvCache& cache)
+    : setup_(setup),
       cache_(cache),
-      heads_(static_cast<size_t>(rows * geometry.kv_heads)) {}
+      selector_(setup, schedule, cache),
+      current_(static_cast<size_t>(setup.rows * setup.geometry.kv_heads)),
+      heads_(current_.size()) {}
 
-size_t CachedAttention::scratch_bytes(const Context& context, const Geometry& geometry,
-                                      int64_t rows, DType kv_dtype) {
-  const int last = geometry.num_scales() - 1;
+size_t CachedAttention::scratch_bytes(const Context& context, const AttentionSetup& setup,
+                                      const Schedule& schedule) {
+  const int last = setup.geometry.num_scales() - 1;
   return context.kernels->attention_scratch(
-      context, attention_shape(geometry, rows, kv_dtype, last), geometry.tokens_through(last));
+             context, attention_shape(setup.geometry, setup.rows, setup.kv_dtype, last),
+             setup.geometry.tokens_through(last)) +
+         HeadSelector::scratch_bytes(setup, schedule, context.num_threads);
+}
+
+void CachedAttention::begin_scale(int scale) {
+  scale_ = scale;
+  selector_.begin_scale(scale);
+}
+
+void CachedAttention::find_candidates(int64_t layer, const LayerQkv& qkv) {
+  const Geometry& geometry = setup_.geometry;
+  const int64_t tokens = geometry.tokens(scale_);
+  const size_t head_bytes =
+      static_cast<size_t>(tokens * geometry.head_dim) * dtype_bytes(setup_.kv_dtype);
+  for (size_t list = 0; list < heads_.size(); ++list) {
+    const auto row = static_cast<int64_t>(list) / geometry.kv_heads;
+    const auto head = static_cast<int64_t>(list) % geometry.kv_heads;
+    current_[list] = {.k = static_cast<const std::byte*>(qkv.k) + list * head_bytes,
+                      .v = static_cast<const std::byte*>(qkv.v) + list * head_bytes,
+                      .tokens = tokens};
+    heads_[list] = {.cached = cache_.segment(layer, row, head), .current = current_[list]};
+  }
+}
+
+// A head that attends everything runs exactly as without a policy.
+void CachedAttention::apply(std::span<const HeadSelector::Choice> choices) {
+  for (size_t list = 0; list < heads_.size(); ++list) {
+    const HeadSelector::Choice& choice = choices[list];
+    if (choice.is_merged) {
+      heads_[list] = {
+          .cached = {},
+          .current = {.k = choice.merged_k, .v = choice.merged_v, .tokens = choice.num_attend}};
+    } else if (!choice.attends_all) {
+      heads_[list].attend = choice.attend.data();
+      heads_[list].num_attend = choice.num_attend;
+    }
+  }
+}
+
+void CachedAttention::keep(const Context& context, int64_t layer,
+                           std::span<const HeadSelector::Choice> choices) {
+  const int64_t kv_heads = setup_.geometry.kv_heads;
+  parallel_for(context.num_threads, static_cast<int64_t>(choices.size()),
+               [&](int64_t index, int /*worker*/) {
+                 const auto list = static_cast<size_t>(index);
+                 const HeadSelector::Choice& choice = choices[list];
+                 const CacheList where{
+                     .layer = layer, .row = index / kv_heads, .head = index % kv_heads};
+                 cache_.keep(where, choice.keep.first(static_cast<size_t>(choice.num_keep)),
+                             {.tokens = current_[list], .scale = scale_}, choice.accumulated);
+                 if (choice.is_merged) cache_.overwrite(where, choice.merged_k, choice.merged_v);
+               });
 }
 
 void CachedAttention::run(const Context& context, int64_t layer, const LayerQkv& qkv,
                           const AttentionOutput& output) {
-  const int64_t tokens = geometry_.tokens(scale_);
-  const size_t head_bytes =
-      static_cast<size_t>(tokens * geometry_.head_dim) * dtype_bytes(kv_dtype_);
-  for (size_t list = 0; list < heads_.size(); ++list) {
-    const auto row = static_cast<int64_t>(list) / geometry_.kv_heads;
-    const auto head = static_cast<int64_t>(list) % geometry_.kv_heads;
-    heads_[list].cached = cache_.segment(layer, row, head);
-    heads_[list].current = {.k = static_cast<const std::byte*>(qkv.k) + list * head_bytes,
-                            .v = static_cast<const std::byte*>(qkv.v) + list * head_bytes,
-                            .tokens = tokens};
-  }
-  kernels::AttentionArgs args = attention_shape(geometry_, rows_, kv_dtype_, scale_);
-  args.softmax_scale = softmax_scale_;
+  find_candidates(layer, qkv);
+  kernels::AttentionArgs args =
+      attention_shape(setup_.geometry, setup_.rows, setup_.kv_dtype, scale_);
+  args.softmax_scale = setup_.softmax_scale;
   args.heads = heads_;
   args.q = qkv.q;
   args.out = output.data;
   args.out_dtype = output.dtype;
+
+  const ArenaScope scope(*context.scratch);
+  const bool selects = selector_.needs().selects;
+  std::span<const HeadSelector::Choice> choices;
+  if (selects) {
+    choices = selector_.choose(context, layer, args);
+    apply(choices);
+  }
   context.kernels->attention(context, args);
   if (context.trace != nullptr && context.trace->wants_attention()) {
     trace_attention(*context.trace, args, scale_, layer, is_last_scale());
   }
-  if (!is_last_scale()) cache_.append(layer, qkv.k, qkv.v, tokens, scale_);
+  if (is_last_scale()) return;
+  if (selects) {
+    keep(context, layer, choices);
+  } else {
+    cache_.append(layer, qkv.k, qkv.v, setup_.geometry.tokens(scale_), scale_);
+  }
 }
 
 }  // namespace nextscale

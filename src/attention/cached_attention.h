@@ -7,6 +7,7 @@
 
 #include <vector>
 
+#include "attention/head_selector.h"
 #include "cache/kv_cache.h"
 #include "core/context.h"
 #include "core/geometry.h"
@@ -28,32 +29,36 @@ struct AttentionOutput {
 
 class CachedAttention {
  public:
-  CachedAttention(const Geometry& geometry, int64_t rows, DType kv_dtype, float softmax_scale,
-                  KvCache& cache);
+  // `setup.policy` and `cache` must outlive this object.
+  CachedAttention(const AttentionSetup& setup, const Schedule& schedule, KvCache& cache);
 
-  void begin_scale(int scale) { scale_ = scale; }
+  void begin_scale(int scale);
 
-  // Attends, then keeps the layer's keys and values for later steps. Takes scratch_bytes() from
-  // context.scratch while it runs. Allocates nothing.
+  // Attends what the policy selects, then keeps what it keeps of the layer's keys and values for
+  // later steps. Takes scratch_bytes() from context.scratch while it runs. Allocates nothing.
   void run(const Context& context, int64_t layer, const LayerQkv& qkv,
            const AttentionOutput& output);
 
   // The most scratch memory that run() takes in any step of such a generation.
-  static size_t scratch_bytes(const Context& context, const Geometry& geometry, int64_t rows,
-                              DType kv_dtype);
+  static size_t scratch_bytes(const Context& context, const AttentionSetup& setup,
+                              const Schedule& schedule);
 
-  DType kv_dtype() const { return kv_dtype_; }
-  int64_t rows() const { return rows_; }
+  void observe(SelectionObserver observer) { selector_.observe(std::move(observer)); }
+
+  DType kv_dtype() const { return setup_.kv_dtype; }
+  int64_t rows() const { return setup_.rows; }
 
  private:
-  bool is_last_scale() const { return scale_ + 1 == geometry_.num_scales(); }
+  bool is_last_scale() const { return scale_ + 1 == setup_.geometry.num_scales(); }
+  void find_candidates(int64_t layer, const LayerQkv& qkv);
+  void apply(std::span<const HeadSelector::Choice> choices);
+  void keep(const Context& context, int64_t layer, std::span<const HeadSelector::Choice> choices);
 
-  Geometry geometry_;
-  int64_t rows_;
-  DType kv_dtype_;
-  float softmax_scale_;
+  AttentionSetup setup_;
   KvCache& cache_;
+  HeadSelector selector_;
   int scale_ = 0;
+  std::vector<kernels::KvSegment> current_;    // [rows, kv_heads] the layer's own tokens
   std::vector<kernels::AttentionHead> heads_;  // [rows, kv_heads], filled anew for every layer
 };
 

@@ -35,7 +35,9 @@ CacheBytes KvCache::planned_bytes(const CacheShape& shape, const Schedule& sched
   const size_t tokens = total_tokens(shape, schedule, num_scales);
   const size_t half =
       Arena::rounded(tokens * static_cast<size_t>(shape.head_dim) * dtype_bytes(shape.dtype));
-  return {.keys_values = 2 * half, .scale_ids = Arena::rounded(tokens)};
+  return {.keys_values = 2 * half,
+          .scale_ids = Arena::rounded(tokens),
+          .token_scores = shape.token_scores ? Arena::rounded(tokens * sizeof(float)) : 0};
 }
 
 KvCache::KvCache(const CacheShape& shape, const Schedule& schedule, int num_scales)
@@ -45,6 +47,9 @@ KvCache::KvCache(const CacheShape& shape, const Schedule& schedule, int num_scal
   keys_ = memory_.take<std::byte>(allocated_.keys_values / 2).data();
   values_ = memory_.take<std::byte>(allocated_.keys_values / 2).data();
   scale_ids_ = memory_.take<uint8_t>(allocated_.scale_ids).data();
+  if (shape.token_scores) {
+    token_scores_ = memory_.take<float>(allocated_.token_scores / sizeof(float)).data();
+  }
   size_t offset = 0;
   for (int64_t layer = 0; layer < shape.layers; ++layer) {
     for (int64_t row = 0; row < shape.rows; ++row) {
@@ -83,6 +88,46 @@ void KvCache::append(int64_t layer, const void* k, const void* v, int64_t tokens
     next_k += bytes;
     next_v += bytes;
   }
+}
+
+std::span<const float> KvCache::token_scores(const CacheList& list) const {
+  if (token_scores_ == nullptr) return {};
+  const Slot& slot = slots_[slot_index(list.layer, list.row, list.head)];
+  return {token_scores_ + slot.offset, static_cast<size_t>(slot.length)};
+}
+
+// Ascending positions never lie before the place they move to, so one pass in order is enough.
+void KvCache::keep(const CacheList& list, std::span<const int32_t> positions,
+                   const CurrentTokens& current, std::span<const float> scores) {
+  Slot& slot = slot_of(list);
+  NEXTSCALE_ASSERT(static_cast<int64_t>(positions.size()) <= slot.capacity);
+  size_t target = slot.offset;
+  for (const int32_t position : positions) {
+    if (position >= slot.length) {
+      const auto at = static_cast<size_t>(position - slot.length) * token_bytes();
+      const auto* k = static_cast<const std::byte*>(current.tokens.k) + at;
+      const auto* v = static_cast<const std::byte*>(current.tokens.v) + at;
+      std::memcpy(keys_ + target * token_bytes(), k, token_bytes());
+      std::memcpy(values_ + target * token_bytes(), v, token_bytes());
+      scale_ids_[target] = static_cast<uint8_t>(current.scale);
+    } else if (const size_t source = slot.offset + static_cast<size_t>(position);
+               source != target) {
+      std::memcpy(keys_ + target * token_bytes(), keys_ + source * token_bytes(), token_bytes());
+      std::memcpy(values_ + target * token_bytes(), values_ + source * token_bytes(),
+                  token_bytes());
+      scale_ids_[target] = scale_ids_[source];
+    }
+    if (token_scores_ != nullptr) token_scores_[target] = scores[static_cast<size_t>(position)];
+    ++target;
+  }
+  slot.length = static_cast<int64_t>(positions.size());
+}
+
+void KvCache::overwrite(const CacheList& list, const void* k, const void* v) {
+  const Slot& slot = slot_of(list);
+  const size_t bytes = static_cast<size_t>(slot.length) * token_bytes();
+  std::memcpy(keys_ + slot.offset * token_bytes(), k, bytes);
+  std::memcpy(values_ + slot.offset * token_bytes(), v, bytes);
 }
 
 size_t KvCache::held_bytes() const {

@@ -87,7 +87,6 @@ Batch Engine::State::make_batch(const ResolvedRequest& request, int64_t first, i
 Plan Engine::State::choose_plan(const ResolvedRequest& request, const Events& events) {
   const size_t limit = options.memory_limit_bytes > 0 ? options.memory_limit_bytes
                                                       : available_memory_bytes() + resident_bytes();
-  const Schedule schedule = request.policy->schedule(model->geometry());
   const Preview preview = events.on_preview ? Preview::kYes : Preview::kNo;
   const int64_t wanted =
       std::min(request.batch > 0 ? request.batch : kDefaultBatch, request.num_images());
@@ -98,8 +97,8 @@ Plan Engine::State::choose_plan(const ResolvedRequest& request, const Events& ev
       // Weights that are packed already were packed for the strips of the first request.
       if (loaded == nullptr) types.strip_bytes = strip_bytes;
       const Batch batch = make_batch(request, 0, images, events.trace != nullptr);
-      plan = make_plan(batch_memory(context, *model, batch, types, schedule), process_bytes, images,
-                       preview);
+      plan = make_plan(batch_memory(context, *model, batch, types, *request.policy), process_bytes,
+                       images, preview);
       if (plan.peak <= limit) return plan;
     }
   }
@@ -160,8 +159,7 @@ void Engine::State::run_batch(const ResolvedRequest& request, const Events& even
   const Batch batch = make_batch(request, first, images, events.trace != nullptr);
   const Geometry& geometry = model->geometry();
   const Schedule schedule = request.policy->schedule(geometry);
-  const BatchMemory memory = batch_memory(context, *model, batch, types, schedule);
-  const int64_t rows = model->rows(batch);
+  const BatchMemory memory = batch_memory(context, *model, batch, types, *request.policy);
   Context run_context = context;
   run_context.cancelled = events.cancel;
   run_context.trace = events.trace;
@@ -169,13 +167,10 @@ void Engine::State::run_batch(const ResolvedRequest& request, const Events& even
   Arena state(memory.state, "the state of a batch");
   auto scratch = std::make_unique<Arena>(memory.scratch, "activations");
   run_context.scratch = scratch.get();
-  auto cache = std::make_unique<KvCache>(CacheShape{.layers = geometry.layers,
-                                                    .rows = rows,
-                                                    .kv_heads = geometry.kv_heads,
-                                                    .head_dim = geometry.head_dim,
-                                                    .dtype = types.kv},
+  auto cache = std::make_unique<KvCache>(cache_shape(*model, batch, types, *request.policy),
                                          schedule, geometry.num_scales());
-  CachedAttention attention(geometry, rows, types.kv, model->softmax_scale(), *cache);
+  CachedAttention attention(attention_setup(*model, batch, types, *request.policy), schedule,
+                            *cache);
   const auto run = loaded->start(run_context, batch, state);
   const LoopBuffers buffers = take_loop_buffers(*model, batch, state);
 
@@ -238,6 +233,13 @@ void Engine::load() { state_->load(state_->context); }
 
 void Engine::generate(const Request& request, const Events& events) {
   const ResolvedRequest resolved = resolve_request(request, *state_->model);
+  if (events.trace != nullptr && events.trace->wants_attention() &&
+      resolved.policy->needs().selects) {
+    fail(ErrorCode::kUnsupported,
+         "trace: attention under '--kv {}' has heads of unequal length, wanted --kv full; leave "
+         "--attn out",
+         request.kv);
+  }
   const Plan plan = state_->choose_plan(resolved, events);
   if (events.on_plan) events.on_plan(plan);
   Context load_context = state_->context;

@@ -12,19 +12,36 @@ constexpr int64_t kRgb = 3;
 
 }  // namespace
 
-BatchMemory batch_memory(const Context& context, const ModelDescription& model, const Batch& batch,
-                         const RunTypes& types, const Schedule& schedule) {
+CacheShape cache_shape(const ModelDescription& model, const Batch& batch, const RunTypes& types,
+                       const Policy& policy) {
   const Geometry& geometry = model.geometry();
-  const int64_t rows = model.rows(batch);
-  const size_t attention = CachedAttention::scratch_bytes(context, geometry, rows, types.kv);
+  return {.layers = geometry.layers,
+          .rows = model.rows(batch),
+          .kv_heads = geometry.kv_heads,
+          .head_dim = geometry.head_dim,
+          .dtype = types.kv,
+          .token_scores = policy.needs().accumulated};
+}
+
+AttentionSetup attention_setup(const ModelDescription& model, const Batch& batch,
+                               const RunTypes& types, const Policy& policy) {
+  return {.geometry = model.geometry(),
+          .rows = model.rows(batch),
+          .images = batch.images(),
+          .kv_dtype = types.kv,
+          .softmax_scale = model.softmax_scale(),
+          .policy = &policy};
+}
+
+BatchMemory batch_memory(const Context& context, const ModelDescription& model, const Batch& batch,
+                         const RunTypes& types, const Policy& policy) {
+  const Schedule schedule = policy.schedule(model.geometry());
+  const size_t attention = CachedAttention::scratch_bytes(
+      context, attention_setup(model, batch, types, policy), schedule);
   const ModelMemory parts = model.memory(context, batch, types, attention);
   const int64_t pixels = model.image_pixels().tokens();
-  return {.cache = KvCache::planned_bytes({.layers = geometry.layers,
-                                           .rows = rows,
-                                           .kv_heads = geometry.kv_heads,
-                                           .head_dim = geometry.head_dim,
-                                           .dtype = types.kv},
-                                          schedule, geometry.num_scales()),
+  return {.cache = KvCache::planned_bytes(cache_shape(model, batch, types, policy), schedule,
+                                          model.geometry().num_scales()),
           .weights = parts.weights,
           .state = parts.state + loop_buffer_bytes(model, batch),
           .scratch = std::max(parts.scratch, sampler_scratch_bytes(context, model.vocabulary())),

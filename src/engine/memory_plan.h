@@ -3,6 +3,7 @@
 // checked against the machine, and what is then allocated are the same numbers.
 #pragma once
 
+#include "attention/cached_attention.h"
 #include "cache/kv_cache.h"
 #include "models/model.h"
 #include "nextscale/engine.h"
@@ -21,7 +22,13 @@ struct BatchMemory {
 enum class Preview { kNo, kYes };
 
 BatchMemory batch_memory(const Context& context, const ModelDescription& model, const Batch& batch,
-                         const RunTypes& types, const Schedule& schedule);
+                         const RunTypes& types, const Policy& policy);
+
+// Shapes of the cache and of attention in such a batch.
+CacheShape cache_shape(const ModelDescription& model, const Batch& batch, const RunTypes& types,
+                       const Policy& policy);
+AttentionSetup attention_setup(const ModelDescription& model, const Batch& batch,
+                               const RunTypes& types, const Policy& policy);
 
 // The parts and the peak. With previews the decoder works while the cache exists.
 Plan make_plan(const BatchMemory& memory, size_t process_bytes, int64_t images, Preview preview);

@@ -59,10 +59,12 @@ NEXTSCALE_NOINLINE void operator delete[](void* memory, size_t) noexcept { std::
 namespace nextscale {
 namespace {
 
-int64_t allocations(const std::string& model, Precision dtype, bool smooth) {
+int64_t allocations(const std::string& model, Precision dtype, bool smooth,
+                    const std::string& kv = "full") {
   Engine engine({.model = model, .dtype = dtype, .threads = 2});
   Request request{.classes = {"1", "2"}, .cfg = 2.0F, .top_k = 20, .top_p = 0.9F, .smooth = smooth};
   request.batch = 2;
+  request.kv = kv;
   Events events;
   // Counts from the end of the first scale to the end of the last: everything that repeats.
   events.on_scale = [](const ScaleEvent& event) { counting = event.scale + 1 < event.num_scales; };
@@ -79,6 +81,14 @@ TEST(Allocations, ThereAreNoneInTheLayerLoop) {
   EXPECT_EQ(allocations(model, Precision::kF32, false), 0);
   EXPECT_GT(of_onednn, 0) << "the counter does not see what it should";
   EXPECT_EQ(allocations(model, Precision::kBF16, true), 0);
+}
+
+TEST(Allocations, PoliciesMakeNone) {
+  const TemporaryFolder folder;
+  const std::string model = make_model(folder.path(), small_var_shape(), DType::kF32).string();
+  for (const char* kv : {"streaming", "h2o", "snapkv", "cake:alloc=uniform", "lookm"}) {
+    EXPECT_EQ(allocations(model, Precision::kF32, false, kv), 0) << kv;
+  }
 }
 
 TEST(Allocations, TheCounterSeesOurs) {

@@ -34,8 +34,8 @@ std::vector<float> expected_values(const SafetensorsFile& expected, const std::s
 void expect_close(const std::string& name, std::span<const float> got, std::span<const float> want,
                   double tolerance);
 
-// Registers the tests of one family's cases.
-void register_var_cases();
+// Registers the tests of one family's cases; each test program has one family and defines it.
+void register_cases();
 
 // Checks of var/ops; in var_ops.cc.
 void check_var_ops(const GoldenCase& golden);

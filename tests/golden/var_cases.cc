@@ -182,7 +182,7 @@ void register_case(const GoldenCase& golden, const std::string& kind, Check chec
 
 }  // namespace
 
-void register_var_cases() {
+void register_cases() {
   for (const GoldenCase& golden : find_cases("var")) {
     if (golden.format() == "nextscale-var-golden-ops") {
       register_case(golden, "ops", check_var_ops);

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "policies/policy.h"
+#include "policies/spec.h"
+
+namespace nextscale {
+
+// `lookm`: budget, heavy_ratio, obs, merge. Throws Error(kUsage) for other settings or bad values.
+std::unique_ptr<Policy> make_lookm(const PolicySpec& spec);
+
+}  // namespace nextscale

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "policies/policy.h"
+#include "policies/spec.h"
+
+namespace nextscale {
+
+// `streaming`: budget, sink. Throws Error(kUsage) for other settings or bad values.
+std::unique_ptr<Policy> make_streaming(const PolicySpec& spec);
+
+}  // namespace nextscale

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "attention/head_selector.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+#include "core/error_format.h"
+#include "core/parallel.h"
+#include "policies/queries.h"
+
+namespace nextscale {
+namespace {
+
+struct Lengths {
+  int64_t candidates = 0;
+  int64_t attended = 0;
+};
+
+// The most candidates and the most attended tokens of any head in any step.
+Lengths longest(const Geometry& geometry, const Schedule& schedule) {
+  Lengths result;
+  for (int step = 0; step < geometry.num_scales(); ++step) {
+    for (int64_t layer = 0; layer < geometry.layers; ++layer) {
+      for (int64_t head = 0; head < geometry.kv_heads; ++head) {
+        const int64_t cached = step == 0 ? 0 : schedule.cached(step - 1, layer, head);
+        result.candidates = std::max(result.candidates, cached + geometry.tokens(step));
+        result.attended = std::max(result.attended, schedule.attended(step, layer, head));
+      }
+    }
+  }
+  return result;
+}
+
+size_t choice_bytes(const AttentionSetup& setup, const Needs& needs, const Lengths& most) {
+  const auto candidates = static_cast<size_t>(most.candidates);
+  size_t bytes = 2 * Arena::rounded(candidates * sizeof(int32_t));
+  if (needs.accumulated) bytes += Arena::rounded(candidates * sizeof(float));
+  if (needs.may_merge) {
+    bytes += 2 * Arena::rounded(static_cast<size_t>(most.attended * setup.geometry.head_dim) *
+                                dtype_bytes(setup.kv_dtype));
+  }
+  return bytes;
+}
+
+size_t workspace_bytes(const AttentionSetup& setup, const Needs& needs, const Lengths& most) {
+  const auto candidates = static_cast<size_t>(most.candidates);
+  size_t bytes =
+      2 * Arena::rounded(candidates * sizeof(float)) + Arena::rounded(candidates * sizeof(int32_t));
+  if (needs.attention()) {
+    bytes += ColumnStatistics::bytes(most.candidates, setup.geometry.head_dim);
+  }
+  if (needs.may_merge) bytes += MergeSpace::bytes(most.attended, setup.geometry.head_dim);
+  return bytes;
+}
+
+// Positions of everything there is.
+int64_t take_all(std::span<int32_t> positions, int64_t count) {
+  std::iota(positions.begin(), positions.begin() + count, 0);
+  return count;
+}
+
+}  // namespace
+
+HeadSelector::HeadSelector(const AttentionSetup& setup, const Schedule& schedule,
+                           const KvCache& cache)
+    : setup_(setup), schedule_(schedule), cache_(cache), needs_(setup.policy->needs()) {
+  const Lengths most = longest(setup.geometry, schedule);
+  max_candidates_ = most.candidates;
+  max_attended_ = most.attended;
+  const auto lists = static_cast<size_t>(setup.rows * setup.geometry.kv_heads);
+  choices_.resize(lists);
+  heads_.resize(lists);
+  if (!needs_.layer_budgets) return;
+  layers_.resize(static_cast<size_t>(setup.images));
+  budgets_.resize(layers_.size());
+}
+
+size_t HeadSelector::scratch_bytes(const AttentionSetup& setup, const Schedule& schedule,
+                                   int num_threads) {
+  const Needs needs = setup.policy->needs();
+  if (!needs.selects) return 0;
+  const Lengths most = longest(setup.geometry, schedule);
+  const auto lists = static_cast<size_t>(setup.rows * setup.geometry.kv_heads);
+  return lists * choice_bytes(setup, needs, most) +
+         static_cast<size_t>(num_threads) * workspace_bytes(setup, needs, most);
+}
+
+void HeadSelector::begin_scale(int scale) {
+  scale_ = scale;
+  if (!needs_.layer_budgets) return;
+  for (int64_t image = 0; image < setup_.images; ++image) share_budgets(image);
+}
+
+// All rows and heads of an image have the same length within a layer.
+void HeadSelector::share_budgets(int64_t image) {
+  const Geometry& geometry = setup_.geometry;
+  std::vector<int64_t> candidates;
+  for (int64_t layer = 0; layer < geometry.layers; ++layer) {
+    candidates.push_back(cache_.length(layer, image, 0) + geometry.tokens(scale_));
+  }
+  auto& layers = layers_[static_cast<size_t>(image)];
+  budgets_[static_cast<size_t>(image)] =
+      setup_.policy->layer_budgets(layers, candidates, geometry.tokens(scale_),
+                                   geometry.tokens_through(geometry.num_scales() - 1));
+  layers.resize(static_cast<size_t>(geometry.layers));
+}
+
+int64_t HeadSelector::wanted(int64_t scheduled, int64_t layer, int64_t row,
+                             int64_t candidates) const {
+  if (!needs_.layer_budgets) return std::min(scheduled, candidates);
+  const auto image = static_cast<size_t>(row % setup_.images);
+  return std::min(budgets_[image][static_cast<size_t>(layer)], candidates);
+}
+
+void HeadSelector::take_memory(Arena& arena, int num_threads) {
+  const auto candidates = static_cast<size_t>(max_candidates_);
+  const size_t merged_bytes =
+      static_cast<size_t>(max_attended_ * setup_.geometry.head_dim) * dtype_bytes(setup_.kv_dtype);
+  for (Choice& choice : choices_) {
+    choice = {};
+    choice.attend = arena.take<int32_t>(candidates);
+    choice.keep = arena.take<int32_t>(candidates);
+    if (needs_.accumulated) choice.accumulated = arena.take<float>(candidates);
+    if (!needs_.may_merge) continue;
+    choice.merged_k = arena.take<std::byte>(merged_bytes).data();
+    choice.merged_v = arena.take<std::byte>(merged_bytes).data();
+  }
+  NEXTSCALE_ASSERT(static_cast<size_t>(num_threads) <= workspaces_.size());
+  for (Workspace& workspace : workspaces_) {
+    workspace.score = arena.take<float>(candidates);
+    workspace.pooled = arena.take<float>(candidates);
+    workspace.order = arena.take<int32_t>(candidates);
+    if (needs_.attention()) {
+      workspace.columns = ColumnStatistics::take(arena, max_candidates_, setup_.geometry.head_dim);
+    }
+    if (needs_.may_merge) {
+      workspace.merge = MergeSpace::take(arena, max_attended_, setup_.geometry.head_dim);
+    }
+  }
+}
+
+HeadStatistics HeadSelector::describe(int64_t layer, size_t list, int64_t candidates) const {
+  const int64_t row = static_cast<int64_t>(list) / setup_.geometry.kv_heads;
+  const int64_t head = static_cast<int64_t>(list) % setup_.geometry.kv_heads;
+  const int64_t tokens = setup_.geometry.tokens(scale_);
+  HeadStatistics result{.step = scale_,
+                        .num_steps = setup_.geometry.num_scales(),
+                        .layer = layer,
+                        .head = head,
+                        .num_candidates = candidates,
+                        .num_current = tokens,
+                        .num_queries = num_observed(needs_, tokens)};
+  result.num_attend = wanted(schedule_.attended(scale_, layer, head), layer, row, candidates);
+  result.num_keep =
+      is_last_scale() ? 0 : wanted(schedule_.cached(scale_, layer, head), layer, row, candidates);
+  return result;
+}
+
+void HeadSelector::observe_attention(const kernels::AttentionArgs& args, size_t list,
+                                     const Candidates& candidates, Workspace& workspace,
+                                     HeadStatistics* statistics) {
+  const int64_t group = args.query_heads / args.kv_heads;
+  const float* q = args.q + static_cast<int64_t>(list) * group * args.queries * args.head_dim;
+  ColumnStatistics& columns = workspace.columns;
+  observe_columns(
+      needs_,
+      {.q = q, .group = group, .queries = args.queries, .softmax_scale = args.softmax_scale},
+      candidates, columns);
+  const auto count = static_cast<size_t>(candidates.count());
+  statistics->column_sums = columns.sums.first(count);
+  statistics->column_variances = columns.variances.first(count);
+  statistics->column_entropies = columns.entropies.first(count);
+  if (!needs_.accumulated) return;
+  // Current tokens start from zero.
+  const std::span<float> accumulated = choices_[list].accumulated.first(count);
+  const std::span<const float> before =
+      cache_.token_scores({.layer = statistics->layer,
+                           .row = static_cast<int64_t>(list) / args.kv_heads,
+                           .head = statistics->head});
+  std::ranges::copy(statistics->column_sums, accumulated.begin());
+  for (size_t at = 0; at < before.size(); ++at) accumulated[at] += before[at];
+  statistics->accumulated = accumulated;
+}
+
+void HeadSelector::choose_head(int64_t layer, size_t list, const kernels::AttentionArgs& args,
+                               Workspace& workspace) {
+  const Candidates candidates{.cached = args.heads[list].cached,
+                              .current = args.heads[list].current,
+                              .dtype = args.kv_dtype,
+                              .head_dim = args.head_dim};
+  const int64_t count = candidates.count();
+  HeadStatistics statistics = describe(layer, list, count);
+  const bool is_short =
+      statistics.num_attend < count || (!is_last_scale() && statistics.num_keep < count);
+  if (needs_.attention() && (is_short || needs_.accumulated || needs_.layer_budgets)) {
+    observe_attention(args, list, candidates, workspace, &statistics);
+  }
+  if (needs_.layer_budgets) heads_[list] = setup_.policy->layer_statistics(statistics);
+
+  Choice& choice = choices_[list];
+  const auto room = static_cast<size_t>(count);
+  Selection selection{.attend = choice.attend.first(room),
+                      .keep = choice.keep.first(room),
+                      .score = workspace.score.first(room),
+                      .pooled = workspace.pooled.first(room),
+                      .order = workspace.order.first(room)};
+  std::ranges::fill(selection.score, std::numeric_limits<float>::quiet_NaN());
+  if (is_short) {
+    setup_.policy->select(statistics, selection);
+  } else {
+    selection.num_attend = take_all(selection.attend, count);
+    selection.num_keep = is_last_scale() ? 0 : take_all(selection.keep, count);
+  }
+  choice.num_attend = selection.num_attend;
+  choice.num_keep = selection.num_keep;
+  choice.attends_all = selection.num_attend == count;
+  choice.is_merged = selection.merge != Merge::kNone;
+  if (choice.is_merged) {
+    merge_tokens(selection.merge, candidates,
+                 selection.attend.first(static_cast<size_t>(selection.num_attend)), workspace.merge,
+                 choice.merged_k, choice.merged_v);
+  }
+  if (observer_) {
+    observer_(static_cast<int64_t>(list) / setup_.geometry.kv_heads, statistics, selection);
+  }
+}
+
+// In the order of rows, so that the sum does not depend on threads.
+void HeadSelector::average_layer(int64_t layer) {
+  const auto kv_heads = static_cast<size_t>(setup_.geometry.kv_heads);
+  const auto images = static_cast<size_t>(setup_.images);
+  const double share = static_cast<double>(images) / static_cast<double>(heads_.size());
+  for (auto& layers : layers_) layers[static_cast<size_t>(layer)] = {};
+  for (size_t list = 0; list < heads_.size(); ++list) {
+    LayerStatistics& sum = layers_[list / kv_heads % images][static_cast<size_t>(layer)];
+    for (size_t part = 0; part < sum.size(); ++part) sum[part] += share * heads_[list][part];
+  }
+}
+
+std::span<const HeadSelector::Choice> HeadSelector::choose(const Context& context, int64_t layer,
+                                                           const kernels::AttentionArgs& args) {
+  // Only the first call makes room: the number of threads does not change.
+  if (workspaces_.empty()) workspaces_.resize(static_cast<size_t>(context.num_threads));
+  take_memory(*context.scratch, context.num_threads);
+  parallel_for(context.num_threads, static_cast<int64_t>(choices_.size()),
+               [&](int64_t list, int worker) {
+                 choose_head(layer, static_cast<size_t>(list), args,
+                             workspaces_[static_cast<size_t>(worker)]);
+               });
+  if (needs_.layer_budgets) average_layer(layer);
+  return choices_;
+}
+
+}  // namespace nextscale

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// Asks the policy which candidates every head of a layer attends and keeps: computes the statistics
+// that the policy needs and nothing else, remembers what its layers said of the step before, and
+// merges evicted tokens where the policy wants that.
+//
+// One object serves one generation. Works in scratch memory of the caller; allocates nothing except
+// in begin_scale(), and there only for policies whose layers share a budget.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "attention/candidates.h"
+#include "attention/column_statistics.h"
+#include "attention/merge_tokens.h"
+#include "cache/kv_cache.h"
+#include "core/context.h"
+#include "core/geometry.h"
+#include "policies/policy.h"
+
+namespace nextscale {
+
+// What a generation attends with, and under which policy.
+struct AttentionSetup {
+  Geometry geometry;
+  int64_t rows = 0;
+  int64_t images = 1;  // row r belongs to image r % images; layers share budgets within an image
+  DType kv_dtype = DType::kF32;
+  float softmax_scale = 1.0F;
+  const Policy* policy = nullptr;  // borrowed
+};
+
+// Sees every selection of a head; called from several threads. For tests and inspection.
+using SelectionObserver = std::function<void(int64_t row, const HeadStatistics&, const Selection&)>;
+
+class HeadSelector {
+ public:
+  // What was chosen for one (row, kv head) of the current layer. Lies in scratch memory.
+  struct Choice {
+    std::span<int32_t> attend;      // room for every candidate
+    std::span<int32_t> keep;        // room for every candidate
+    std::span<float> accumulated;   // one per candidate, or empty
+    std::byte* merged_k = nullptr;  // room for every attended token, or null
+    std::byte* merged_v = nullptr;
+    int64_t num_attend = 0;
+    int64_t num_keep = 0;
+    bool attends_all = true;
+    bool is_merged = false;
+  };
+
+  HeadSelector(const AttentionSetup& setup, const Schedule& schedule, const KvCache& cache);
+
+  const Needs& needs() const { return needs_; }
+  void observe(SelectionObserver observer) { observer_ = std::move(observer); }
+
+  void begin_scale(int scale);
+
+  // Fills one choice per head of `args` from context.scratch; they stay valid until the caller
+  // releases that memory.
+  std::span<const Choice> choose(const Context& context, int64_t layer,
+                                 const kernels::AttentionArgs& args);
+
+  // Scratch memory that choose() takes.
+  static size_t scratch_bytes(const AttentionSetup& setup, const Schedule& schedule,
+                              int num_threads);
+
+ private:
+  // Memory of one thread.
+  struct Workspace {
+    ColumnStatistics columns;
+    MergeSpace merge;
+    std::span<float> score;
+    std::span<float> pooled;
+    std::span<int32_t> order;
+  };
+
+  bool is_last_scale() const { return scale_ + 1 == setup_.geometry.num_scales(); }
+  int64_t wanted(int64_t scheduled, int64_t layer, int64_t row, int64_t candidates) const;
+  void share_budgets(int64_t image);
+  void take_memory(Arena& arena, int num_threads);
+  HeadStatistics describe(int64_t layer, size_t list, int64_t candidates) const;
+  void observe_attention(const kernels::AttentionArgs& args, size_t list,
+                         const Candidates& candidates, Workspace& workspace,
+                         HeadStatistics* statistics);
+  void choose_head(int64_t layer, size_t list, const kernels::AttentionArgs& args,
+                   Workspace& workspace);
+  void average_layer(int64_t layer);
+
+  AttentionSetup setup_;
+  Schedule schedule_;
+  const KvCache& cache_;
+  Needs needs_;
+  int64_t max_candidates_;
+  int64_t max_attended_;
+  int scale_ = 0;
+  SelectionObserver observer_;
+  std::vector<Choice> choices_;                       // [rows, kv_heads]
+  std::vector<Workspace> workspaces_;                 // one per thread
+  std::vector<LayerStatistics> heads_;                // [rows, kv_heads] of the current layer
+  std::vector<std::vector<LayerStatistics>> layers_;  // [images][layers]; empty before step 0
+  std::vector<std::vector<int64_t>> budgets_;         // [images][layers] of the current step
+};
+
+}  // namespace nextscale

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// Merging evicted tokens into kept ones (LOOK-M, arXiv 2406.18139; methods.md 2.5). Allocates
+// nothing.
+#pragma once
+
+#include <span>
+
+#include "attention/candidates.h"
+#include "core/arena.h"
+#include "policies/policy.h"
+
+namespace nextscale {
+
+// Workspace of merging, and its result.
+struct MergeSpace {
+  std::span<double> keys;        // [kept, head_dim] sums
+  std::span<double> values;      // [kept, head_dim] sums
+  std::span<float> kept_keys;    // [kept, head_dim] before merging
+  std::span<float> kept_values;  // [kept, head_dim] before merging
+  std::span<double> lengths;     // [kept] of the keys
+  std::span<int32_t> members;    // [kept] tokens that went into each, itself included
+  std::span<float> row;          // [2, head_dim]
+
+  static MergeSpace take(Arena& arena, int64_t max_kept, int64_t head_dim);
+  static size_t bytes(int64_t max_kept, int64_t head_dim);
+};
+
+// Merges every candidate that is not in the ascending list `kept` into the kept one whose key has
+// the largest cosine similarity (the first on ties); values follow their keys. Writes k and v
+// [kept, head_dim] in the cache's dtype.
+void merge_tokens(Merge mode, const Candidates& candidates, std::span<const int32_t> kept,
+                  MergeSpace& space, void* k, void* v);
+
+}  // namespace nextscale
