@@ -75,6 +75,8 @@ using LayerStatistics = std::array<double, 2>;
 struct Needs {
   ObservedQueries queries = ObservedQueries::kNone;
   int64_t num_queries = 0;     // at most; read with kUniform and kLast
+  bool value_norms = false;    // lengths of the cached values
+  bool scale_ids = false;      // source scales
   bool accumulated = false;    // sums over all steps so far, for every cached token
   bool layer_budgets = false;  // layer_statistics() and layer_budgets() are called in every step
   bool may_merge = false;      // select() may ask for merging
@@ -97,6 +99,8 @@ struct HeadStatistics {
   int64_t num_attend = 0;      // wanted, at most m
   int64_t num_keep = 0;        // wanted, at most m; 0 at the last step
 
+  std::span<const uint8_t> scale_ids = {};  // [m] source scale
+  std::span<const float> value_norms = {};  // [m]
   // With A[n, m] the softmax of the observed queries over all candidates:
   std::span<const float> column_sums = {};       // [m] sum_i A[i, j]
   std::span<const float> column_variances = {};  // [m] variance over i, divisor n - 1 (0 if n = 1)
@@ -121,6 +125,8 @@ class Policy {
  public:
   virtual ~Policy() = default;
   virtual Needs needs() const { return {}; }
+  // What one head needs of that, where heads differ.
+  virtual Needs head_needs(int64_t /*layer*/, int64_t /*head*/) const { return needs(); }
   // Lengths for a whole generation: exact, or upper bounds with layer_budgets. Memory is reserved
   // from this and `plan` prints it.
   virtual Schedule schedule(const Geometry& geometry) const = 0;

@@ -2,6 +2,7 @@
 #include "attention/head_selector.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <numeric>
 
@@ -50,6 +51,11 @@ size_t workspace_bytes(const AttentionSetup& setup, const Needs& needs, const Le
   if (needs.attention()) {
     bytes += ColumnStatistics::bytes(most.candidates, setup.geometry.head_dim);
   }
+  if (needs.value_norms) {
+    bytes += Arena::rounded(candidates * sizeof(float)) +
+             Arena::rounded(static_cast<size_t>(setup.geometry.head_dim) * sizeof(float));
+  }
+  if (needs.scale_ids) bytes += Arena::rounded(candidates);
   if (needs.may_merge) bytes += MergeSpace::bytes(most.attended, setup.geometry.head_dim);
   return bytes;
 }
@@ -134,6 +140,11 @@ void HeadSelector::take_memory(Arena& arena, int num_threads) {
     if (needs_.attention()) {
       workspace.columns = ColumnStatistics::take(arena, max_candidates_, setup_.geometry.head_dim);
     }
+    if (needs_.value_norms) {
+      workspace.value_norms = arena.take<float>(candidates);
+      workspace.value = arena.take<float>(static_cast<size_t>(setup_.geometry.head_dim));
+    }
+    if (needs_.scale_ids) workspace.scale_ids = arena.take<uint8_t>(candidates);
     if (needs_.may_merge) {
       workspace.merge = MergeSpace::take(arena, max_attended_, setup_.geometry.head_dim);
     }
@@ -183,6 +194,26 @@ void HeadSelector::observe_attention(const kernels::AttentionArgs& args, size_t 
   statistics->accumulated = accumulated;
 }
 
+void HeadSelector::look_at_tokens(const Needs& needs, size_t list, const Candidates& candidates,
+                                  Workspace& workspace, HeadStatistics* statistics) const {
+  const auto count = static_cast<size_t>(candidates.count());
+  if (needs.scale_ids) {
+    const std::span<uint8_t> ids = workspace.scale_ids.first(count);
+    const int64_t row = static_cast<int64_t>(list) / setup_.geometry.kv_heads;
+    std::ranges::fill(ids, static_cast<uint8_t>(scale_));
+    std::ranges::copy(cache_.scale_ids(statistics->layer, row, statistics->head), ids.begin());
+    statistics->scale_ids = ids;
+  }
+  if (!needs.value_norms) return;
+  for (size_t token = 0; token < count; ++token) {
+    float* value = workspace.value.data();
+    candidates.read(CandidatePart::kValues, static_cast<int64_t>(token), value);
+    workspace.value_norms[token] =
+        static_cast<float>(std::sqrt(dot(value, value, candidates.head_dim)));
+  }
+  statistics->value_norms = workspace.value_norms.first(count);
+}
+
 void HeadSelector::choose_head(int64_t layer, size_t list, const kernels::AttentionArgs& args,
                                Workspace& workspace) {
   const Candidates candidates{.cached = args.heads[list].cached,
@@ -193,7 +224,9 @@ void HeadSelector::choose_head(int64_t layer, size_t list, const kernels::Attent
   HeadStatistics statistics = describe(layer, list, count);
   const bool is_short =
       statistics.num_attend < count || (!is_last_scale() && statistics.num_keep < count);
-  if (needs_.attention() && (is_short || needs_.accumulated || needs_.layer_budgets)) {
+  const Needs needs = setup_.policy->head_needs(layer, statistics.head);
+  if (is_short) look_at_tokens(needs, list, candidates, workspace, &statistics);
+  if (needs.attention() && (is_short || needs_.accumulated || needs_.layer_budgets)) {
     observe_attention(args, list, candidates, workspace, &statistics);
   }
   if (needs_.layer_budgets) heads_[list] = setup_.policy->layer_statistics(statistics);

@@ -72,6 +72,9 @@ class HeadSelector {
     std::span<float> score;
     std::span<float> pooled;
     std::span<int32_t> order;
+    std::span<float> value_norms;
+    std::span<float> value;  // [head_dim]
+    std::span<uint8_t> scale_ids;
   };
 
   bool is_last_scale() const { return scale_ + 1 == setup_.geometry.num_scales(); }
@@ -82,6 +85,8 @@ class HeadSelector {
   void observe_attention(const kernels::AttentionArgs& args, size_t list,
                          const Candidates& candidates, Workspace& workspace,
                          HeadStatistics* statistics);
+  void look_at_tokens(const Needs& needs, size_t list, const Candidates& candidates,
+                      Workspace& workspace, HeadStatistics* statistics) const;
   void choose_head(int64_t layer, size_t list, const kernels::AttentionArgs& args,
                    Workspace& workspace);
   void average_layer(int64_t layer);
