@@ -62,6 +62,7 @@ Tensor Tensor::clone() const {
 
 void copy_to_f32(const ConstTensorView& source, std::span<float> out) {
   NEXTSCALE_ASSERT(static_cast<size_t>(source.shape.num_elements()) == out.size());
+  if (out.empty()) return;  // there may be no data to point at
   switch (source.dtype) {
     case DType::kF32:
       std::memcpy(out.data(), source.data, out.size_bytes());
