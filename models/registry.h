@@ -8,6 +8,7 @@
 #include <span>
 #include <string_view>
 
+#include "models/convert.h"
 #include "models/model.h"
 
 namespace nextscale {
@@ -18,9 +19,14 @@ struct FamilyRow {
   std::string_view citation;
   std::unique_ptr<ModelDescription> (*describe)(const nlohmann::json& config,
                                                 const std::filesystem::path& folder);
+  // Makes a model folder from official checkpoint files.
+  void (*convert)(const ConvertOptions& options, const ConvertProgress& progress);
 };
 
 std::span<const FamilyRow> family_table();
+
+// Throws Error(kUsage) with the nearest names if there is no such family.
+const FamilyRow& find_family(std::string_view name);
 
 // Throws Error(kUnsupported) with the nearest names if the family is unknown, and whatever the
 // family says about its config.

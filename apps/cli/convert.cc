@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "models/var/convert.h"
-
 #include <fmt/format.h>
 
 #include <memory>
@@ -9,14 +7,13 @@
 #include "command.h"
 #include "core/error_format.h"
 #include "core/memory_info.h"
-#include "core/suggest.h"
 #include "models/registry.h"
 #include "progress.h"
 
 namespace nextscale::cli {
 namespace {
 
-struct ConvertOptions {
+struct ConvertArguments {
   std::string family;
   std::string transformer;
   std::string vae;
@@ -26,22 +23,14 @@ struct ConvertOptions {
   bool replace = false;
 };
 
-void check_family(const std::string& family) {
-  std::vector<std::string_view> names;
-  for (const FamilyRow& row : family_table()) names.push_back(row.name);
-  if (std::ranges::find(names, family) != names.end()) return;
-  fail(ErrorCode::kUsage, "--family: there is no family '{}'{}; `nextscale models` lists all",
-       printable(family), did_you_mean(family, names));
-}
-
-void convert(const ConvertOptions& options) {
-  check_family(options.family);
+void convert(const ConvertArguments& options) {
+  const FamilyRow& family = find_family(options.family);
   if (options.dtype != "f32" && options.dtype != "bf16") {
     fail(ErrorCode::kUsage, "--dtype: got '{}', wanted f32 or bf16", printable(options.dtype));
   }
   const std::atomic<bool>& cancelled = cancel_on_signal();
   Progress progress;
-  convert_var(
+  family.convert(
       {.transformer = options.transformer,
        .vae = options.vae,
        .output = options.output,
@@ -65,7 +54,7 @@ void convert(const ConvertOptions& options) {
 void add_convert(CLI::App& app) {
   CLI::App* command =
       app.add_subcommand("convert", "Make a model folder from official checkpoint files");
-  const auto options = std::make_shared<ConvertOptions>();
+  const auto options = std::make_shared<ConvertArguments>();
   command->add_option("--family", options->family, "Model family (see `nextscale models`)")
       ->required();
   command->add_option("--transformer", options->transformer, "Official file, such as var_d16.pth")

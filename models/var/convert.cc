@@ -181,7 +181,7 @@ std::set<fs::path> source_files(std::initializer_list<const Checkpoint*> checkpo
 
 }  // namespace
 
-VarConfig convert_var(const ConvertVarOptions& options, const ConvertProgress& report) {
+VarConfig convert_var(const ConvertOptions& options, const ConvertProgress& report) {
   require_dtype(options.dtype);
   const auto first = Checkpoint::open(options.transformer);
   const CheckpointPart transformer = find_var_transformer(*first);

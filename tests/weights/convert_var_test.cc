@@ -80,7 +80,7 @@ class ConvertVar : public testing::Test {
 
   TemporaryFolder folder_;
   VarConfig config_ = tiny_config();
-  ConvertVarOptions options_;
+  ConvertOptions options_;
 };
 
 TensorInfo& named(std::vector<TensorInfo>& tensors, std::string_view name) {

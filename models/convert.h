@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every family's conversion from official checkpoints takes. Plain data.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string_view>
+#include <vector>
+
+#include "core/dtype.h"
+#include "weights/atomic_folder.h"
+
+namespace nextscale {
+
+struct ConvertOptions {
+  std::filesystem::path transformer;
+  // Empty if the transformer's file is a training checkpoint, which holds both.
+  std::filesystem::path vae;
+  std::filesystem::path output;
+  // Sides of the scales; needed only where the checkpoint does not record them.
+  std::vector<int64_t> patch_nums;
+  DType dtype = DType::kBF16;  // of matrices, f32 or bf16; vectors and embeddings stay f32
+  ExistingFolder existing = ExistingFolder::kRefuse;
+};
+
+// Told after every piece of work: bytes done, bytes in all, and what is being done. May throw to
+// stop; nothing is left behind then.
+using ConvertProgress = std::function<void(uint64_t done, uint64_t total, std::string_view what)>;
+
+}  // namespace nextscale
