@@ -289,12 +289,20 @@ class Replay {
   std::vector<std::vector<int32_t>> kept_;  // [layers, rows, heads] ids in the cache
 };
 
+bool is_known(const std::string& method) {
+  if (method == "hack" || method == "hackpp") return true;
+  return std::ranges::any_of(policy_table(),
+                             [&](const PolicyRow& row) { return row.name == method; });
+}
+
 class MethodTest : public testing::Test {
  public:
   MethodTest(GoldenCase golden, nlohmann::json run)
       : golden_(std::move(golden)), run_(std::move(run)) {}
 
   void TestBody() override {
+    const std::string method = run_.at("method");
+    if (!is_known(method)) GTEST_SKIP() << "there is no policy '" << method << "' yet";
     for (const kernels::KernelTable* table : {&kernels::ref_table(), &kernels::cpu_table()}) {
       SCOPED_TRACE(std::string(table->name));
       Replay(golden_, run_, *table).run();
@@ -306,19 +314,11 @@ class MethodTest : public testing::Test {
   nlohmann::json run_;
 };
 
-bool is_known(const std::string& method) {
-  if (method == "hack" || method == "hackpp") return true;
-  return std::ranges::any_of(policy_table(),
-                             [&](const PolicyRow& row) { return row.name == method; });
-}
-
 }  // namespace
 
 void register_cases() {
   for (const GoldenCase& golden : find_cases("methods")) {
     for (const auto& run : golden.config.at("runs")) {
-      // Cases of methods that this engine does not have yet.
-      if (!is_known(run.at("method"))) continue;
       testing::RegisterTest(
           ("methods/" + golden.name()).c_str(), run.at("name").get<std::string>().c_str(), nullptr,
           nullptr, __FILE__, __LINE__,
