@@ -118,7 +118,7 @@ class Cake : public Policy {
 
 }  // namespace
 
-std::unique_ptr<Policy> make_cake(const PolicySpec& spec) {
+std::unique_ptr<Policy> make_cake(const PolicySpec& spec, const PolicyContext& /*context*/) {
   require_known_settings(spec, {"budget", "window", "kernel", "gamma", "tau1", "tau2", "alloc"});
   return std::make_unique<Cake>(
       CakeSettings{.budget = budget_setting(spec, "budget"),

@@ -26,7 +26,7 @@ class Full : public Policy {
 
 }  // namespace
 
-std::unique_ptr<Policy> make_full(const PolicySpec& spec) {
+std::unique_ptr<Policy> make_full(const PolicySpec& spec, const PolicyContext& /*context*/) {
   require_known_settings(spec, {});
   return std::make_unique<Full>();
 }

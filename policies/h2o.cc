@@ -35,7 +35,7 @@ class H2o : public Policy {
 
 }  // namespace
 
-std::unique_ptr<Policy> make_h2o(const PolicySpec& spec) {
+std::unique_ptr<Policy> make_h2o(const PolicySpec& spec, const PolicyContext& /*context*/) {
   require_known_settings(spec, {"budget", "heavy_ratio", "obs"});
   return std::make_unique<H2o>(budget_setting(spec, "budget"), heavy_hitters_setting(spec));
 }

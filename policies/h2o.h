@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "policies/context.h"
 #include "policies/policy.h"
 #include "policies/spec.h"
 
 namespace nextscale {
 
 // `h2o`: budget, heavy_ratio, obs. Throws Error(kUsage) for other settings or bad values.
-std::unique_ptr<Policy> make_h2o(const PolicySpec& spec);
+std::unique_ptr<Policy> make_h2o(const PolicySpec& spec, const PolicyContext& context);
 
 }  // namespace nextscale

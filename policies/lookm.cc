@@ -43,7 +43,7 @@ class Lookm : public Policy {
 
 }  // namespace
 
-std::unique_ptr<Policy> make_lookm(const PolicySpec& spec) {
+std::unique_ptr<Policy> make_lookm(const PolicySpec& spec, const PolicyContext& /*context*/) {
   require_known_settings(spec, {"budget", "heavy_ratio", "obs", "merge"});
   return std::make_unique<Lookm>(budget_setting(spec, "budget"), heavy_hitters_setting(spec),
                                  merge_setting(spec, Merge::kPivot));

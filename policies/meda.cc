@@ -80,7 +80,7 @@ class Meda : public Policy {
 
 }  // namespace
 
-std::unique_ptr<Policy> make_meda(const PolicySpec& spec) {
+std::unique_ptr<Policy> make_meda(const PolicySpec& spec, const PolicyContext& /*context*/) {
   require_known_settings(spec, {"budget", "heavy_ratio", "obs", "merge", "alloc"});
   return std::make_unique<Meda>(budget_setting(spec, "budget"), heavy_hitters_setting(spec),
                                 merge_setting(spec, Merge::kAverage),

@@ -18,29 +18,44 @@ namespace nextscale {
 namespace {
 
 constexpr std::array kPolicies{
-    PolicyRow{"full", "keeps every token of every head", "the models' own behaviour", make_full},
+    PolicyRow{"full", "keeps every token of every head", "the models' own behaviour",
+              CalibrationUse::kNone, make_full},
     PolicyRow{"streaming", "the first tokens and the most recent ones",
-              "StreamingLLM, arXiv 2309.17453", make_streaming},
+              "StreamingLLM, arXiv 2309.17453", CalibrationUse::kNone, make_streaming},
     PolicyRow{"h2o", "the tokens with the most attention so far and the most recent ones",
-              "H2O, arXiv 2306.14048", make_h2o},
+              "H2O, arXiv 2306.14048", CalibrationUse::kNone, make_h2o},
     PolicyRow{"snapkv", "what a window of the last queries attends, and the window",
-              "SnapKV, arXiv 2404.14469", make_snapkv},
+              "SnapKV, arXiv 2404.14469", CalibrationUse::kNone, make_snapkv},
     PolicyRow{"cake", "as snapkv, with variance in the score and a budget per layer",
-              "CAKE, arXiv 2503.12491", make_cake},
+              "CAKE, arXiv 2503.12491", CalibrationUse::kNone, make_cake},
     PolicyRow{"lookm", "as h2o, with evicted tokens merged into kept ones",
-              "LOOK-M, arXiv 2406.18139", make_lookm},
+              "LOOK-M, arXiv 2406.18139", CalibrationUse::kNone, make_lookm},
     PolicyRow{"meda", "as lookm, with a budget per layer from attention entropy",
-              "MEDA, arXiv 2502.17599", make_meda},
+              "MEDA, arXiv 2502.17599", CalibrationUse::kNone, make_meda},
 };
+
+std::unique_ptr<Policy> make_row(const PolicyRow& row, const PolicySpec& spec,
+                                 const PolicyContext& context) {
+  if (row.calibration == CalibrationUse::kRequired) {
+    if (context.calibration == nullptr) {
+      fail(ErrorCode::kNotFound,
+           "--kv: policy '{}' needs a calibration of the model, there is none; make one with "
+           "`nextscale calibrate -m MODEL -n 50 -o FILE`",
+           row.name);
+    }
+    require_calibration_of(*context.calibration, context.geometry);
+  }
+  return row.make(spec, context);
+}
 
 }  // namespace
 
 std::span<const PolicyRow> policy_table() { return kPolicies; }
 
-std::unique_ptr<Policy> make_policy(const PolicySpec& spec) {
+std::unique_ptr<Policy> make_policy(const PolicySpec& spec, const PolicyContext& context) {
   std::vector<std::string_view> names;
   for (const PolicyRow& row : kPolicies) {
-    if (row.name == spec.name) return row.make(spec);
+    if (row.name == spec.name) return make_row(row, spec, context);
     names.push_back(row.name);
   }
   fail(ErrorCode::kUsage, "--kv: there is no policy '{}'{}; `nextscale policies` lists all",

@@ -5,22 +5,28 @@
 #include <span>
 #include <string_view>
 
+#include "policies/context.h"
 #include "policies/policy.h"
 #include "policies/spec.h"
 
 namespace nextscale {
 
+// Whether a method is made from what `nextscale calibrate` measures.
+enum class CalibrationUse { kNone, kRequired };
+
 struct PolicyRow {
   std::string_view name;
   std::string_view summary;
   std::string_view citation;
-  std::unique_ptr<Policy> (*make)(const PolicySpec&);
+  CalibrationUse calibration;
+  std::unique_ptr<Policy> (*make)(const PolicySpec&, const PolicyContext&);
 };
 
 std::span<const PolicyRow> policy_table();
 
-// Throws Error(kUsage) with the nearest names if there is no such policy, or if it refuses a
-// setting.
-std::unique_ptr<Policy> make_policy(const PolicySpec& spec);
+// Throws Error(kUsage) with the nearest names if there is no such policy, if it refuses a setting
+// or if it needs a calibration and the context has none; Error(kMismatch) if the calibration is of
+// another geometry.
+std::unique_ptr<Policy> make_policy(const PolicySpec& spec, const PolicyContext& context);
 
 }  // namespace nextscale

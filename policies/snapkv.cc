@@ -59,7 +59,7 @@ class Snapkv : public Policy {
 
 }  // namespace
 
-std::unique_ptr<Policy> make_snapkv(const PolicySpec& spec) {
+std::unique_ptr<Policy> make_snapkv(const PolicySpec& spec, const PolicyContext& /*context*/) {
   require_known_settings(spec, {"budget", "window", "kernel", "pool"});
   return std::make_unique<Snapkv>(SnapkvSettings{
       .budget = budget_setting(spec, "budget"),

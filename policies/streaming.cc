@@ -47,7 +47,7 @@ class Streaming : public Policy {
 
 }  // namespace
 
-std::unique_ptr<Policy> make_streaming(const PolicySpec& spec) {
+std::unique_ptr<Policy> make_streaming(const PolicySpec& spec, const PolicyContext& /*context*/) {
   require_known_settings(spec, {"budget", "sink"});
   return std::make_unique<Streaming>(budget_setting(spec, "budget"),
                                      count_setting(spec, "sink", kDefaultSink, 0));

@@ -28,6 +28,27 @@ void print_table(std::span<const Row> rows, bool json) {
   for (const Row& row : rows) fmt::print("{:<12} {} ({})\n", row.name, row.summary, row.citation);
 }
 
+void print_policies(bool json) {
+  const auto needs_calibration = [](const PolicyRow& row) {
+    return row.calibration == CalibrationUse::kRequired;
+  };
+  if (json) {
+    nlohmann::json list = nlohmann::json::array();
+    for (const PolicyRow& row : policy_table()) {
+      list.push_back({{"name", row.name},
+                      {"summary", row.summary},
+                      {"citation", row.citation},
+                      {"needs_calibration", needs_calibration(row)}});
+    }
+    fmt::print("{}\n", list.dump(2));
+    return;
+  }
+  for (const PolicyRow& row : policy_table()) {
+    fmt::print("{:<12} {} ({}){}\n", row.name, row.summary, row.citation,
+               needs_calibration(row) ? ", needs a calibration" : "");
+  }
+}
+
 void print_version(bool json) {
   if (!json) {
     fmt::print("nextscale {}\n", NEXTSCALE_VERSION);
@@ -55,8 +76,7 @@ void add_list(CLI::App& app, const char* name, const char* help, Print print) {
 }  // namespace
 
 void add_policies(CLI::App& app) {
-  add_list(app, "policies", "List the cache policies",
-           [](bool json) { print_table(policy_table(), json); });
+  add_list(app, "policies", "List the cache policies", [](bool json) { print_policies(json); });
 }
 
 void add_models(CLI::App& app) {

@@ -45,7 +45,8 @@ ResolvedRequest resolve_request(const Request& request, const ModelDescription& 
       .draw = request.greedy ? Draw::kGreedy : Draw::kRandom,
       .smoothing = request.smooth ? Smoothing::kOn : Smoothing::kOff};
   resolved.kv = request.kv;
-  resolved.policy = make_policy(parse_policy_spec(request.kv));
+  resolved.policy = make_policy(parse_policy_spec(request.kv),
+                                {.geometry = model.geometry(), .calibration = nullptr});
   return resolved;
 }
 

@@ -92,7 +92,7 @@ TEST(Cache, HoldsWhatItSaysAndKeepsOrder) {
                           .kv_heads = 2,
                           .head_dim = 4,
                           .scales = {{1, 1}, {1, 2}, {2, 2}}};
-  const Schedule schedule = make_policy({.name = "full", .settings = {}})->schedule(geometry);
+  const Schedule schedule = make_policy({.name = "full", .settings = {}}, {})->schedule(geometry);
   const CacheShape shape{
       .layers = 2, .rows = 3, .kv_heads = 2, .head_dim = 4, .dtype = DType::kF32};
   KvCache cache(shape, schedule, geometry.num_scales());
@@ -125,7 +125,7 @@ TEST(Cache, HoldsWhatItSaysAndKeepsOrder) {
 TEST(Cache, LastScaleIsNeverReserved) {
   const Geometry geometry{
       .layers = 1, .query_heads = 1, .kv_heads = 1, .head_dim = 64, .scales = {{1, 1}, {16, 16}}};
-  const Schedule schedule = make_policy({.name = "full", .settings = {}})->schedule(geometry);
+  const Schedule schedule = make_policy({.name = "full", .settings = {}}, {})->schedule(geometry);
   const CacheShape shape{
       .layers = 1, .rows = 2, .kv_heads = 1, .head_dim = 64, .dtype = DType::kF32};
   EXPECT_EQ(KvCache::planned_bytes(shape, schedule, 2).keys_values, 2U * 2 * 64 * sizeof(float));

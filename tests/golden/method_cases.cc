@@ -79,7 +79,8 @@ std::unique_ptr<Policy> make_method(const GoldenCase& golden, const nlohmann::js
                                 .first_scales = params.at("init_scales")};
     return make_hack(settings, geometry_of(golden.config), calibration_of(golden, params));
   }
-  if (run.at("method") != "hackpp") return make_policy(policy_spec(run));
+  if (run.at("method") != "hackpp")
+    return make_policy(policy_spec(run), {.geometry = geometry_of(golden.config)});
   const HackppSettings settings{.attention = {.share = 0, .tokens = params.at("b_a")},
                                 .cache = {.share = 0, .tokens = params.at("b_c")},
                                 .tau = params.at("tau"),

@@ -19,13 +19,35 @@ const Geometry kGeometry{.layers = 3,
                          .head_dim = 8,
                          .scales = {{1, 1}, {2, 3}, {4, 4}, {5, 7}}};
 
+// Made up, and different for every head and layer.
+const Calibration& made_up_calibration() {
+  static const Calibration calibration = [] {
+    Calibration result = flat_calibration(kGeometry);
+    for (size_t at = 0; at < result.mass.size(); ++at) {
+      result.mass[at] *= 1.0 + static_cast<double>(at * 7 % 13) / 13;
+    }
+    for (size_t at = 0; at < result.sigma.size(); ++at) {
+      result.sigma[at] = static_cast<double>(at * 5 % 7);
+    }
+    for (size_t at = 0; at < result.asi.size(); ++at) {
+      result.asi[at] = static_cast<double>(at * 3 % 5) / 5;
+    }
+    return result;
+  }();
+  return calibration;
+}
+
+std::unique_ptr<Policy> make_policy(const std::string& kv) {
+  return nextscale::make_policy(parse_policy_spec(kv),
+                                {.geometry = kGeometry, .calibration = &made_up_calibration()});
+}
+
 class EveryPolicy : public testing::TestWithParam<PolicyRow> {
  protected:
-  Schedule schedule() const {
-    return GetParam()
-        .make({.name = std::string(GetParam().name), .settings = {}})
-        ->schedule(kGeometry);
+  std::unique_ptr<Policy> make(const std::string& settings = "") const {
+    return make_policy(std::string(GetParam().name) + settings);
   }
+  Schedule schedule() const { return make()->schedule(kGeometry); }
 
   // Calls check(step, layer, head, attended, cached, candidates).
   template <typename Check>
@@ -161,7 +183,7 @@ void expect_ascending(const std::vector<int32_t>& positions, int64_t candidates)
 }
 
 TEST_P(EveryPolicy, SelectsAscendingPositionsWithinItsBudget) {
-  const auto policy = GetParam().make({.name = std::string(GetParam().name), .settings = {}});
+  const auto policy = make();
   if (!policy->needs().selects) return;
   for_each_selection(*policy, [](const InventedHead& head) {
     EXPECT_EQ(head.selection.num_attend, head.statistics.num_attend);
@@ -172,7 +194,7 @@ TEST_P(EveryPolicy, SelectsAscendingPositionsWithinItsBudget) {
 }
 
 TEST_P(EveryPolicy, SelectsTheSameFromTheSame) {
-  const auto policy = GetParam().make({.name = std::string(GetParam().name), .settings = {}});
+  const auto policy = make();
   if (!policy->needs().selects) return;
   for_each_selection(*policy, [&](const InventedHead& head) {
     InventedHead again(policy->needs(), head.statistics.step, head.statistics.num_candidates);
@@ -186,8 +208,7 @@ TEST_P(EveryPolicy, SelectsTheSameFromTheSame) {
 
 TEST_P(EveryPolicy, KeepsEverythingWithAWholeBudget) {
   if (GetParam().name == "full") return;
-  const auto policy =
-      GetParam().make({.name = std::string(GetParam().name), .settings = {{"budget", "100%"}}});
+  const auto policy = make(":budget=100%");
   const Schedule schedule = policy->schedule(kGeometry);
   for_each_head(schedule, [](int step, int64_t attended, int64_t cached, int64_t candidates) {
     EXPECT_EQ(attended, candidates);
@@ -198,7 +219,7 @@ TEST_P(EveryPolicy, KeepsEverythingWithAWholeBudget) {
 
 // Layers may have unequal shares, but not more than there is to share.
 TEST_P(EveryPolicy, LayersShareNoMoreThanTheirBudget) {
-  const auto policy = GetParam().make({.name = std::string(GetParam().name), .settings = {}});
+  const auto policy = make();
   if (!policy->needs().layer_budgets) return;
   const std::vector<int64_t> candidates{30, 45, 50};
   const std::vector<LayerStatistics> previous{{2.0, 0.5}, {1.0, 3.0}, {0.5, 0.25}};
@@ -218,14 +239,14 @@ INSTANTIATE_TEST_SUITE_P(Registry, EveryPolicy,
                          [](const auto& row) { return std::string(row.param.name); });
 
 TEST(Full, AttendsEveryEarlierTokenAndItsOwn) {
-  const Schedule schedule = make_policy({.name = "full", .settings = {}})->schedule(kGeometry);
+  const Schedule schedule = make_policy("full")->schedule(kGeometry);
   EXPECT_EQ(schedule.attended(0, 0, 0), 1);
   EXPECT_EQ(schedule.attended(3, 2, 1), 1 + 6 + 16 + 35);
   EXPECT_EQ(schedule.cached(2, 1, 0), 1 + 6 + 16);
 }
 
 TEST(Streaming, KeepsTheFirstAndTheLast) {
-  const auto policy = make_policy({.name = "streaming", .settings = {{"sink", "2"}}});
+  const auto policy = make_policy("streaming:sink=2");
   for_each_selection(*policy, [](const InventedHead& head) {
     const std::vector<int32_t> attended = head.attended();
     EXPECT_EQ(attended.front(), 0);
@@ -237,7 +258,7 @@ TEST(Streaming, KeepsTheFirstAndTheLast) {
 
 TEST(Windows, AreKept) {
   for (const char* name : {"snapkv", "cake"}) {
-    const auto policy = make_policy({.name = name, .settings = {{"window", "3"}}});
+    const auto policy = make_policy(name + std::string(":window=3"));
     for_each_selection(*policy, [](const InventedHead& head) {
       const std::vector<int32_t> attended = head.attended();
       const int64_t window = std::min<int64_t>(3, static_cast<int64_t>(attended.size()));
