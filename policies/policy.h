@@ -60,9 +60,17 @@ class Schedule {
 // Queries of the current scale whose attention is looked at.
 enum class ObservedQueries {
   kNone,
-  kUniform,  // spread evenly over the scale (uniform_queries)
+  kUniform,  // spread evenly over the scale (uniform_query)
+  kFirst,    // the beginning of the scale in raster order
   kLast,     // the end of the scale in raster order
+  kGrid,     // the middles of a square grid of patches (grid_query); as kLast where none fits
   kAll,
+};
+
+// What column_sums add up over the observed queries.
+enum class ObservedValues {
+  kAttention,  // softmax over the candidates
+  kLogits,     // what softmax is taken of; there are no variances and no entropies then
 };
 
 // How evicted tokens go into kept ones (methods.md 2.5).
@@ -74,7 +82,8 @@ using LayerStatistics = std::array<double, 2>;
 // What the engine has to provide. Everything defaults to nothing.
 struct Needs {
   ObservedQueries queries = ObservedQueries::kNone;
-  int64_t num_queries = 0;     // at most; read with kUniform and kLast
+  int64_t num_queries = 0;  // at most; kAll does not read it
+  ObservedValues observed = ObservedValues::kAttention;
   bool value_norms = false;    // lengths of the cached values
   bool scale_ids = false;      // source scales
   bool accumulated = false;    // sums over all steps so far, for every cached token
@@ -101,7 +110,7 @@ struct HeadStatistics {
 
   std::span<const uint8_t> scale_ids = {};  // [m] source scale
   std::span<const float> value_norms = {};  // [m]
-  // With A[n, m] the softmax of the observed queries over all candidates:
+  // With A[n, m] the softmax of the observed queries over all candidates, or their logits:
   std::span<const float> column_sums = {};       // [m] sum_i A[i, j]
   std::span<const float> column_variances = {};  // [m] variance over i, divisor n - 1 (0 if n = 1)
   std::span<const float> column_entropies = {};  // [m] -sum_i A[i, j] ln A[i, j]

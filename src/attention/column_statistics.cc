@@ -12,12 +12,15 @@ namespace {
 // Keeps 0 ln 0 at 0 (MEDA's official code).
 constexpr double kSmallestProbability = 1e-12;
 
-void softmax_row(const float* query, const ObservedHead& head, const Candidates& candidates,
-                 std::span<float> key, std::span<double> row) {
+void logits_row(const float* query, const ObservedHead& head, const Candidates& candidates,
+                std::span<float> key, std::span<double> row) {
   for (size_t at = 0; at < row.size(); ++at) {
     candidates.read(CandidatePart::kKeys, static_cast<int64_t>(at), key.data());
     row[at] = dot(query, key.data(), candidates.head_dim) * static_cast<double>(head.softmax_scale);
   }
+}
+
+void softmax_row(std::span<double> row) {
   const double largest = *std::ranges::max_element(row);
   double sum = 0;
   for (double& value : row) sum += value = std::exp(value - largest);
@@ -69,7 +72,7 @@ size_t ColumnStatistics::bytes(int64_t max_candidates, int64_t head_dim) {
 void observe_columns(const Needs& needs, const ObservedHead& head, const Candidates& candidates,
                      ColumnStatistics& out) {
   const auto count = static_cast<size_t>(candidates.count());
-  const int64_t num_queries = num_observed(needs, head.queries);
+  const int64_t num_queries = num_observed(needs, head.map);
   for (std::span<float> values : {out.sums, out.variances, out.entropies}) {
     std::ranges::fill(values.first(count), 0.0F);
   }
@@ -78,9 +81,11 @@ void observe_columns(const Needs& needs, const ObservedHead& head, const Candida
       std::ranges::fill(values.first(count), 0.0);
     }
     for (int64_t index = 0; index < num_queries; ++index) {
-      const int64_t query = observed_query(needs, head.queries, index);
-      softmax_row(head.q + (member * head.queries + query) * candidates.head_dim, head, candidates,
-                  out.key, out.row.first(count));
+      const int64_t query = observed_query(needs, head.map, index);
+      const std::span<double> row = out.row.first(count);
+      logits_row(head.q + (member * head.map.tokens() + query) * candidates.head_dim, head,
+                 candidates, out.key, row);
+      if (needs.observed == ObservedValues::kAttention) softmax_row(row);
       add_row(count, out);
     }
     add_head(count, num_queries, head.group, out);

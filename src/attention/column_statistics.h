@@ -15,7 +15,7 @@ namespace nextscale {
 struct ObservedHead {
   const float* q = nullptr;  // [group, queries, head_dim]
   int64_t group = 1;         // query heads of the kv head
-  int64_t queries = 0;       // tokens of the current scale
+  Grid map;                  // tokens of the current scale; queries = map.tokens()
   float softmax_scale = 1.0F;
 };
 

@@ -154,14 +154,14 @@ void HeadSelector::take_memory(Arena& arena, int num_threads) {
 HeadStatistics HeadSelector::describe(int64_t layer, size_t list, int64_t candidates) const {
   const int64_t row = static_cast<int64_t>(list) / setup_.geometry.kv_heads;
   const int64_t head = static_cast<int64_t>(list) % setup_.geometry.kv_heads;
-  const int64_t tokens = setup_.geometry.tokens(scale_);
+  const Grid& map = setup_.geometry.scales[static_cast<size_t>(scale_)];
   HeadStatistics result{.step = scale_,
                         .num_steps = setup_.geometry.num_scales(),
                         .layer = layer,
                         .head = head,
                         .num_candidates = candidates,
-                        .num_current = tokens,
-                        .num_queries = num_observed(needs_, tokens)};
+                        .num_current = map.tokens(),
+                        .num_queries = num_observed(needs_, map)};
   result.num_attend = wanted(schedule_.attended(scale_, layer, head), layer, row, candidates);
   result.num_keep =
       is_last_scale() ? 0 : wanted(schedule_.cached(scale_, layer, head), layer, row, candidates);
@@ -174,10 +174,12 @@ void HeadSelector::observe_attention(const kernels::AttentionArgs& args, size_t 
   const int64_t group = args.query_heads / args.kv_heads;
   const float* q = args.q + static_cast<int64_t>(list) * group * args.queries * args.head_dim;
   ColumnStatistics& columns = workspace.columns;
-  observe_columns(
-      needs_,
-      {.q = q, .group = group, .queries = args.queries, .softmax_scale = args.softmax_scale},
-      candidates, columns);
+  observe_columns(needs_,
+                  {.q = q,
+                   .group = group,
+                   .map = setup_.geometry.scales[static_cast<size_t>(scale_)],
+                   .softmax_scale = args.softmax_scale},
+                  candidates, columns);
   const auto count = static_cast<size_t>(candidates.count());
   statistics->column_sums = columns.sums.first(count);
   statistics->column_variances = columns.variances.first(count);

@@ -51,22 +51,39 @@ TEST(Allocate, ScalingAllWeightsChangesNothing) {
 TEST(UniformQueries, AreSpreadOverTheScale) {
   for (const json& unit : unit_cases("uniform_queries")) {
     const Needs needs{.queries = ObservedQueries::kUniform, .num_queries = unit["n_obs"]};
+    const Grid map{1, unit["n"]};
     std::vector<int64_t> rows;
-    for (int64_t index = 0; index < num_observed(needs, unit["n"]); ++index) {
-      rows.push_back(observed_query(needs, unit["n"], index));
+    for (int64_t index = 0; index < num_observed(needs, map); ++index) {
+      rows.push_back(observed_query(needs, map, index));
     }
     EXPECT_EQ(rows, unit["rows"].get<std::vector<int64_t>>()) << unit;
   }
 }
 
-TEST(ObservedQueries, LastAndAll) {
+TEST(ObservedQueries, FirstLastAndAll) {
+  const Needs first{.queries = ObservedQueries::kFirst, .num_queries = 3};
+  EXPECT_EQ(num_observed(first, {1, 5}), 3);
+  EXPECT_EQ(observed_query(first, {1, 5}, 2), 2);
   const Needs last{.queries = ObservedQueries::kLast, .num_queries = 3};
-  EXPECT_EQ(num_observed(last, 5), 3);
-  EXPECT_EQ(observed_query(last, 5, 0), 2);
-  EXPECT_EQ(num_observed(last, 2), 2);
+  EXPECT_EQ(num_observed(last, {1, 5}), 3);
+  EXPECT_EQ(observed_query(last, {1, 5}, 0), 2);
+  EXPECT_EQ(num_observed(last, {1, 2}), 2);
   const Needs all{.queries = ObservedQueries::kAll};
-  EXPECT_EQ(num_observed(all, 5), 5);
-  EXPECT_EQ(observed_query(all, 5, 4), 4);
+  EXPECT_EQ(num_observed(all, {1, 5}), 5);
+  EXPECT_EQ(observed_query(all, {1, 5}, 4), 4);
+}
+
+TEST(ObservedQueries, ASquareMapIsSeenThroughTheMiddlesOfItsPatches) {
+  const Needs grid{.queries = ObservedQueries::kGrid, .num_queries = 4};
+  ASSERT_EQ(num_observed(grid, {6, 6}), 4);
+  EXPECT_EQ(observed_query(grid, {6, 6}, 0), 1 * 6 + 1);
+  EXPECT_EQ(observed_query(grid, {6, 6}, 3), 4 * 6 + 4);
+  // No square of patches fits: the end of the scale.
+  for (const Grid& map : {Grid{2, 5}, Grid{1, 1}}) {
+    const int64_t count = std::min<int64_t>(4, map.tokens());
+    ASSERT_EQ(num_observed(grid, map), count);
+    EXPECT_EQ(observed_query(grid, map, 0), map.tokens() - count);
+  }
 }
 
 TEST(Top, BreaksTiesByPosition) {

@@ -114,7 +114,7 @@ class InventedHead {
                   .num_steps = kGeometry.num_scales(),
                   .num_candidates = candidates,
                   .num_current = kGeometry.tokens(step),
-                  .num_queries = num_observed(needs, kGeometry.tokens(step)),
+                  .num_queries = num_observed(needs, kGeometry.scales[static_cast<size_t>(step)]),
                   .num_attend = 0,
                   .num_keep = 0,
                   .column_sums = sums_,
