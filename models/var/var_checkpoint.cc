@@ -19,9 +19,7 @@ constexpr std::string_view kTransformerAnchor = "pos_1LC";
 constexpr std::string_view kVaeAnchor = "quantize.embedding.weight";
 constexpr int64_t kHeadDim = 64;  // of every model of the family
 constexpr int64_t kMaxTokens = int64_t{1} << 22;
-constexpr int64_t kMaxLayers = 1000;
 constexpr size_t kDecoderLevels = 5;
-constexpr size_t kShownProblems = 5;
 constexpr int64_t kImagenetClasses = 1000;
 // Settings of the authors' demonstration.
 constexpr float kDefaultCfg = 4.0F;
@@ -30,81 +28,6 @@ constexpr float kDefaultTopP = 0.95F;
 
 constexpr std::array<int64_t, 10> kSchedule256{1, 2, 3, 4, 5, 6, 8, 10, 13, 16};
 constexpr std::array<int64_t, 10> kSchedule512{1, 2, 3, 4, 6, 9, 13, 18, 24, 32};
-
-struct FamilyRow {
-  std::string_view name_part;  // of a tensor that only this family has
-  std::string_view family;
-};
-
-constexpr std::array kFamilies = std::to_array<FamilyRow>({
-    {"text_proj_for_sos", "an Infinity transformer"},
-    {"block_chunks.", "an Infinity transformer"},
-    {"diffloss.", "a HART transformer"},
-    {"mlp_ge.", "a OneCAT model"},
-    {"vargpt_gen", "a VARGPT model"},
-    {"pos_1LC", "a VAR transformer"},
-    {"decoder.conv_in.weight", "the decoder of pictures (a VAE)"},
-    {"model.layers.0.", "a language model"},
-    {"encoder.block.0.layer.0.", "a T5 text encoder"},
-});
-
-std::string what_it_looks_like(const Checkpoint& checkpoint) {
-  for (const FamilyRow& row : kFamilies) {
-    const auto has_part = [&](const TensorInfo& tensor) {
-      return tensor.name.find(row.name_part) != std::string::npos;
-    };
-    if (std::ranges::any_of(checkpoint.tensors(), has_part))
-      return fmt::format("it looks like {}", row.family);
-  }
-  if (checkpoint.tensors().empty()) return "it holds no tensors";
-  return fmt::format("it holds tensors like '{}'", printable(checkpoint.tensors().front().name));
-}
-
-// Finds the one place where a tensor of that name lies, at the top or inside dictionaries.
-CheckpointPart find_part(Checkpoint& checkpoint, std::string_view anchor, std::string_view what,
-                         std::string_view flag) {
-  std::vector<std::string> prefixes;
-  for (const TensorInfo& tensor : checkpoint.tensors()) {
-    if (!tensor.name.ends_with(anchor)) continue;
-    const std::string prefix = tensor.name.substr(0, tensor.name.size() - anchor.size());
-    if (prefix.empty() || prefix.ends_with('/')) prefixes.push_back(prefix);
-  }
-  if (prefixes.size() == 1) return {&checkpoint, prefixes.front()};
-  if (prefixes.empty()) {
-    fail(ErrorCode::kMismatch, "convert: {} holds no {}: {}; give the path of one with {}",
-         shown(checkpoint.path()), what, what_it_looks_like(checkpoint), flag);
-  }
-  fail(ErrorCode::kMismatch,
-       "convert: {} holds {} of {}, wanted one (the first two are '{}' and '{}'); save one alone",
-       shown(checkpoint.path()), prefixes.size(), what, printable(prefixes[0]),
-       printable(prefixes[1]));
-}
-
-// The shape of a tensor that geometry is read from.
-Shape shape_of(const CheckpointPart& part, const std::string& name, int rank) {
-  const TensorInfo* info = part.find(name);
-  if (info == nullptr) {
-    fail(ErrorCode::kMismatch,
-         "convert: {} has no tensor '{}': {}; check that the file is complete",
-         shown(part.checkpoint->path()), printable(part.prefix + name),
-         what_it_looks_like(*part.checkpoint));
-  }
-  if (info->shape.rank() != rank) {
-    fail(ErrorCode::kMismatch,
-         "convert: tensor '{}' of {} has shape {}, wanted {} dimensions; check that the file is a "
-         "VAR checkpoint",
-         printable(info->name), shown(part.checkpoint->path()), info->shape.to_string(), rank);
-  }
-  return info->shape;
-}
-
-// How many of name(0), name(1), … there are.
-template <typename Name>
-int64_t count_numbered(const CheckpointPart& part, const Name& name) {
-  int64_t count = 0;
-  while (count < kMaxLayers && part.find(name(count)) != nullptr) ++count;
-  return count;
-}
 
 int64_t integer_root(int64_t square) {
   return std::llround(std::sqrt(static_cast<double>(square)));
@@ -246,36 +169,12 @@ void require_possible(const VarConfig& config, const Checkpoint& checkpoint) {
        shown(checkpoint.path()), reason);
 }
 
-bool is_float(DType dtype) {
-  return dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kF16;
-}
-
-// What is wrong with one tensor; empty if nothing.
-std::string problem_of(const CheckpointPart& part, const TensorInfo& wanted) {
-  const std::string name = part.prefix + wanted.name;
-  if (const auto type = part.checkpoint->unreadable().find(name);
-      type != part.checkpoint->unreadable().end()) {
-    return fmt::format("'{}' has the type {}, wanted f32, f16 or bf16", printable(name),
-                       printable(type->second));
-  }
-  const TensorInfo* info = part.checkpoint->find(name);
-  if (info == nullptr) return fmt::format("'{}' is missing", printable(name));
-  if (info->shape != wanted.shape) {
-    return fmt::format("'{}' has shape {}, wanted {}", printable(name), info->shape.to_string(),
-                       wanted.shape.to_string());
-  }
-  if (!is_float(info->dtype)) {
-    return fmt::format("'{}' has the type {}, wanted f32, f16 or bf16", printable(name),
-                       dtype_name(info->dtype));
-  }
-  return "";
-}
-
 }  // namespace
 
 CheckpointPart find_var_transformer(Checkpoint& checkpoint) {
   CheckpointPart part =
-      find_part(checkpoint, kTransformerAnchor, "VAR transformer", "--transformer");
+      find_part(checkpoint,
+                {.anchor = kTransformerAnchor, .what = "VAR transformer", .flag = "--transformer"});
   // HART has positions too; its blocks are others.
   if (part.find("blocks.0.attn.mat_qkv.weight") != nullptr &&
       part.find("class_emb.weight") != nullptr)
@@ -286,7 +185,7 @@ CheckpointPart find_var_transformer(Checkpoint& checkpoint) {
 }
 
 CheckpointPart find_var_vae(Checkpoint& checkpoint) {
-  return find_part(checkpoint, kVaeAnchor, "VQVAE", "--vae");
+  return find_part(checkpoint, {.anchor = kVaeAnchor, .what = "VQVAE", .flag = "--vae"});
 }
 
 VarConfig infer_var_config(const CheckpointPart& transformer, const CheckpointPart& vae,
@@ -300,24 +199,6 @@ VarConfig infer_var_config(const CheckpointPart& transformer, const CheckpointPa
   config.class_names = config.classes == kImagenetClasses ? "imagenet" : "";
   require_possible(config, *transformer.checkpoint);
   return config;
-}
-
-void require_tensors(const CheckpointPart& part, std::span<const TensorInfo> wanted,
-                     std::string_view what) {
-  std::vector<std::string> problems;
-  for (const TensorInfo& tensor : wanted) {
-    std::string problem = problem_of(part, tensor);
-    if (!problem.empty()) problems.push_back(std::move(problem));
-  }
-  if (problems.empty()) return;
-  const size_t num_shown = std::min(problems.size(), kShownProblems);
-  const std::string more =
-      problems.size() == num_shown ? "" : fmt::format(" and {} more", problems.size() - num_shown);
-  fail(ErrorCode::kMismatch,
-       "convert: {} does not hold a whole {}: {}{}; download or save it again",
-       shown(part.checkpoint->path()), what,
-       fmt::join(problems.begin(), problems.begin() + static_cast<ptrdiff_t>(num_shown), ", "),
-       more);
 }
 
 }  // namespace nextscale

@@ -4,25 +4,11 @@
 #pragma once
 
 #include <span>
-#include <string>
-#include <string_view>
-#include <vector>
 
+#include "models/checkpoint_part.h"
 #include "models/var/config.h"
-#include "weights/checkpoint.h"
 
 namespace nextscale {
-
-// One network inside a checkpoint: the tensors whose names start with `prefix`. Borrows the
-// checkpoint.
-struct CheckpointPart {
-  Checkpoint* checkpoint = nullptr;
-  std::string prefix;  // "" for a flat file, "trainer/var_wo_ddp/" in a training checkpoint
-
-  const TensorInfo* find(std::string_view name) const {
-    return checkpoint->find(prefix + std::string(name));
-  }
-};
 
 // Both throw Error(kMismatch) saying what the file looks like instead.
 CheckpointPart find_var_transformer(Checkpoint& checkpoint);
@@ -33,9 +19,5 @@ CheckpointPart find_var_vae(Checkpoint& checkpoint);
 // not fit, kUsage if the schedule must be given or contradicts the file.
 VarConfig infer_var_config(const CheckpointPart& transformer, const CheckpointPart& vae,
                            std::span<const int64_t> patch_nums);
-
-// Throws one Error(kMismatch) that names the tensors that are missing, misshapen or not floats.
-void require_tensors(const CheckpointPart& part, std::span<const TensorInfo> wanted,
-                     std::string_view what);
 
 }  // namespace nextscale
