@@ -8,15 +8,13 @@
 namespace nextscale {
 namespace {
 
-kernels::AttentionArgs attention_shape(const Geometry& geometry, int64_t rows, DType kv_dtype,
-                                       int scale) {
+kernels::AttentionArgs attention_shape(const Geometry& geometry, int64_t rows, int scale) {
   kernels::AttentionArgs args;
   args.rows = rows;
   args.query_heads = geometry.query_heads;
   args.kv_heads = geometry.kv_heads;
   args.queries = geometry.tokens(scale);
   args.head_dim = geometry.head_dim;
-  args.kv_dtype = kv_dtype;
   return args;
 }
 
@@ -33,9 +31,9 @@ CachedAttention::CachedAttention(const AttentionSetup& setup, const Schedule& sc
 size_t CachedAttention::scratch_bytes(const Context& context, const AttentionSetup& setup,
                                       const Schedule& schedule) {
   const int last = setup.geometry.num_scales() - 1;
-  return context.kernels->attention_scratch(
-             context, attention_shape(setup.geometry, setup.rows, setup.kv_dtype, last),
-             setup.geometry.tokens_through(last)) +
+  return context.kernels->attention_scratch(context,
+                                            attention_shape(setup.geometry, setup.rows, last),
+                                            setup.geometry.tokens_through(last)) +
          HeadSelector::scratch_bytes(setup, schedule, context.num_threads);
 }
 
@@ -54,7 +52,8 @@ void CachedAttention::find_candidates(int64_t layer, const LayerQkv& qkv) {
     const auto head = static_cast<int64_t>(list) % geometry.kv_heads;
     current_[list] = {.k = static_cast<const std::byte*>(qkv.k) + list * head_bytes,
                       .v = static_cast<const std::byte*>(qkv.v) + list * head_bytes,
-                      .tokens = tokens};
+                      .tokens = tokens,
+                      .dtype = setup_.kv_dtype};
     heads_[list] = {.cached = cache_.segment(layer, row, head), .current = current_[list]};
   }
 }
@@ -64,9 +63,11 @@ void CachedAttention::apply(std::span<const HeadSelector::Choice> choices) {
   for (size_t list = 0; list < heads_.size(); ++list) {
     const HeadSelector::Choice& choice = choices[list];
     if (choice.is_merged) {
-      heads_[list] = {
-          .cached = {},
-          .current = {.k = choice.merged_k, .v = choice.merged_v, .tokens = choice.num_attend}};
+      heads_[list] = {.cached = {},
+                      .current = {.k = choice.merged_k,
+                                  .v = choice.merged_v,
+                                  .tokens = choice.num_attend,
+                                  .dtype = setup_.kv_dtype}};
     } else if (!choice.attends_all) {
       heads_[list].attend = choice.attend.data();
       heads_[list].num_attend = choice.num_attend;
@@ -92,8 +93,7 @@ void CachedAttention::keep(const Context& context, int64_t layer,
 void CachedAttention::run(const Context& context, int64_t layer, const LayerQkv& qkv,
                           const AttentionOutput& output) {
   find_candidates(layer, qkv);
-  kernels::AttentionArgs args =
-      attention_shape(setup_.geometry, setup_.rows, setup_.kv_dtype, scale_);
+  kernels::AttentionArgs args = attention_shape(setup_.geometry, setup_.rows, scale_);
   args.softmax_scale = setup_.softmax_scale;
   args.heads = heads_;
   args.q = qkv.q;

@@ -15,14 +15,22 @@ constexpr int64_t kLanes = 8;
 void Candidates::read(CandidatePart part, int64_t position, float* out) const {
   const bool is_cached = position < cached.tokens;
   const kernels::KvSegment& segment = is_cached ? cached : current;
-  const int64_t first = (is_cached ? position : position - cached.tokens) * head_dim;
-  const void* data = part == CandidatePart::kKeys ? segment.k : segment.v;
-  if (dtype == DType::kF32) {
-    std::copy_n(static_cast<const float*>(data) + first, head_dim, out);
-    return;
+  const int64_t token = is_cached ? position : position - cached.tokens;
+  const bool keys = part == CandidatePart::kKeys;
+  const void* data = keys ? segment.k : segment.v;
+  const float* factors = keys ? segment.k_factors : segment.v_factors;
+  if (segment.dtype == DType::kF32) {
+    std::copy_n(static_cast<const float*>(data) + token * head_dim, head_dim, out);
+  } else if (segment.dtype == DType::kBF16) {
+    const auto* row = static_cast<const BFloat16*>(data) + token * head_dim;
+    for (int64_t feature = 0; feature < head_dim; ++feature) out[feature] = to_f32(row[feature]);
+  } else {
+    const auto* row = static_cast<const int8_t*>(data) + token * head_dim;
+    const float factor = factors[token];
+    for (int64_t feature = 0; feature < head_dim; ++feature) {
+      out[feature] = static_cast<float>(row[feature]) * factor;
+    }
   }
-  const auto* row = static_cast<const BFloat16*>(data) + first;
-  for (int64_t feature = 0; feature < head_dim; ++feature) out[feature] = to_f32(row[feature]);
 }
 
 void store_row(const float* row, int64_t head_dim, DType dtype, void* out) {

@@ -12,7 +12,6 @@ enum class CandidatePart { kKeys, kValues };
 struct Candidates {
   kernels::KvSegment cached;
   kernels::KvSegment current;
-  DType dtype = DType::kF32;
   int64_t head_dim = 0;
 
   int64_t count() const { return cached.tokens + current.tokens; }
@@ -20,7 +19,7 @@ struct Candidates {
   void read(CandidatePart part, int64_t position, float* out) const;
 };
 
-// f32 to the cache's dtype.
+// f32 to f32 or bf16.
 void store_row(const float* row, int64_t head_dim, DType dtype, void* out);
 
 // Accumulated in double, in an order of its own that does not depend on the machine.

@@ -220,7 +220,6 @@ void HeadSelector::choose_head(int64_t layer, size_t list, const kernels::Attent
                                Workspace& workspace) {
   const Candidates candidates{.cached = args.heads[list].cached,
                               .current = args.heads[list].current,
-                              .dtype = args.kv_dtype,
                               .head_dim = args.head_dim};
   const int64_t count = candidates.count();
   HeadStatistics statistics = describe(layer, list, count);

@@ -53,7 +53,8 @@ class Merger {
   }
 
   void write(void* k, void* v) {
-    const size_t row_bytes = static_cast<size_t>(head_dim_) * dtype_bytes(candidates_.dtype);
+    const size_t row_bytes =
+        static_cast<size_t>(head_dim_) * dtype_bytes(candidates_.current.dtype);
     for (size_t index = 0; index < num_kept_; ++index) {
       write_mean(space_.keys, index, static_cast<std::byte*>(k) + index * row_bytes);
       write_mean(space_.values, index, static_cast<std::byte*>(v) + index * row_bytes);
@@ -89,7 +90,7 @@ class Merger {
       const double mean = sums[first + static_cast<size_t>(feature)] / space_.members[index];
       space_.row[static_cast<size_t>(feature)] = static_cast<float>(mean);
     }
-    store_row(space_.row.data(), head_dim_, candidates_.dtype, out);
+    store_row(space_.row.data(), head_dim_, candidates_.current.dtype, out);
   }
 
   Merge mode_;

@@ -27,7 +27,7 @@ struct MergeSpace {
 
 // Merges every candidate that is not in the ascending list `kept` into the kept one whose key has
 // the largest cosine similarity (the first on ties); values follow their keys. Writes k and v
-// [kept, head_dim] in the cache's dtype.
+// [kept, head_dim] in the dtype of the current tokens.
 void merge_tokens(Merge mode, const Candidates& candidates, std::span<const int32_t> kept,
                   MergeSpace& space, void* k, void* v);
 

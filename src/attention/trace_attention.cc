@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "attention/candidates.h"
 #include "core/error_format.h"
 
 namespace nextscale {
@@ -13,17 +14,11 @@ namespace {
 using kernels::AttentionArgs;
 using kernels::AttentionHead;
 
-enum class Part { kKeys, kValues };
-
 // Keys or values of a head in f32, cache first: [num_keys, head_dim].
-void unpack(const AttentionArgs& args, const AttentionHead& head, Part part, float* out) {
-  for (const kernels::KvSegment& segment : {head.cached, head.current}) {
-    if (segment.tokens == 0) continue;
-    const ConstTensorView view{part == Part::kKeys ? segment.k : segment.v, args.kv_dtype,
-                               Shape{segment.tokens, args.head_dim}};
-    const auto count = static_cast<size_t>(view.shape.num_elements());
-    copy_to_f32(view, {out, count});
-    out += count;
+void unpack(const AttentionArgs& args, const AttentionHead& head, CandidatePart part, float* out) {
+  const Candidates candidates{head.cached, head.current, args.head_dim};
+  for (int64_t position = 0; position < candidates.count(); ++position, out += args.head_dim) {
+    candidates.read(part, position, out);
   }
 }
 
@@ -45,7 +40,8 @@ void softmax_row(const float* query, const std::vector<float>& keys, const Atten
                          [sum](double weight) { return static_cast<float>(weight / sum); });
 }
 
-void record_cache(TraceSink& sink, const AttentionArgs& args, Part part, const std::string& name) {
+void record_cache(TraceSink& sink, const AttentionArgs& args, CandidatePart part,
+                  const std::string& name) {
   const int64_t num_keys = args.heads[0].num_keys();
   Tensor all(DType::kF32, Shape{args.rows, args.kv_heads, num_keys, args.head_dim});
   for (size_t list = 0; list < args.heads.size(); ++list) {
@@ -67,7 +63,7 @@ void trace_attention(TraceSink& sink, const AttentionArgs& args, int scale, int6
   for (int64_t list = 0; list < args.rows * args.query_heads; ++list) {
     const AttentionHead& head = args.heads[static_cast<size_t>(list / group)];
     NEXTSCALE_ASSERT(head.attend == nullptr && head.num_keys() == num_keys);
-    unpack(args, head, Part::kKeys, keys.data());
+    unpack(args, head, CandidatePart::kKeys, keys.data());
     for (int64_t query = 0; query < args.queries; ++query, out += num_keys) {
       softmax_row(args.q + (list * args.queries + query) * args.head_dim, keys, args,
                   {out, static_cast<size_t>(num_keys)});
@@ -75,8 +71,8 @@ void trace_attention(TraceSink& sink, const AttentionArgs& args, int scale, int6
   }
   sink.record(fmt::format("attn.{}.{}", scale, layer), probabilities.view());
   if (!with_cache) return;
-  record_cache(sink, args, Part::kKeys, fmt::format("k.{}", layer));
-  record_cache(sink, args, Part::kValues, fmt::format("v.{}", layer));
+  record_cache(sink, args, CandidatePart::kKeys, fmt::format("k.{}", layer));
+  record_cache(sink, args, CandidatePart::kValues, fmt::format("v.{}", layer));
 }
 
 }  // namespace nextscale

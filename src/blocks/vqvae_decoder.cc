@@ -250,7 +250,6 @@ class VqvaeDecoder::Pass {
             .queries = pixels,
             .head_dim = channels,
             .softmax_scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(channels))),
-            .kv_dtype = DType::kF32,
             .q = nullptr,
             .heads = {},
             .out = nullptr,

@@ -65,7 +65,7 @@ KvCache::KvCache(const CacheShape& shape, const Schedule& schedule, int num_scal
 kernels::KvSegment KvCache::segment(int64_t layer, int64_t row, int64_t head) const {
   const Slot& slot = slots_[slot_index(layer, row, head)];
   const size_t at = slot.offset * token_bytes();
-  return {.k = keys_ + at, .v = values_ + at, .tokens = slot.length};
+  return {.k = keys_ + at, .v = values_ + at, .tokens = slot.length, .dtype = shape_.dtype};
 }
 
 std::span<const uint8_t> KvCache::scale_ids(int64_t layer, int64_t row, int64_t head) const {

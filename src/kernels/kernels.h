@@ -133,11 +133,14 @@ struct SplitHeadsArgs {
   DType kv_dtype = DType::kF32;  // f32 or bf16
 };
 
-// Keys and values of consecutive tokens of one head.
+// Keys and values of consecutive tokens of one head. An int8 row is multiplied by its factor.
 struct KvSegment {
   const void* k = nullptr;  // [tokens, head_dim]
   const void* v = nullptr;  // [tokens, head_dim]
   int64_t tokens = 0;
+  DType dtype = DType::kF32;         // f32, bf16 or i8
+  const float* k_factors = nullptr;  // [tokens] with i8
+  const float* v_factors = nullptr;  // [tokens] with i8
 };
 
 // What one (row, kv head) attends: its cache followed by the current scale, or those of their
@@ -162,7 +165,6 @@ struct AttentionArgs {
   int64_t queries = 0;
   int64_t head_dim = 0;
   float softmax_scale = 1.0F;
-  DType kv_dtype = DType::kF32;               // f32 or bf16
   const float* q = nullptr;                   // [rows, query_heads, queries, head_dim]
   std::span<const AttentionHead> heads = {};  // [rows, kv_heads]
   void* out = nullptr;                        // [rows, queries, query_heads * head_dim]
@@ -245,8 +247,6 @@ struct KernelTable {
   void (*resample)(const Context&, const ResampleArgs&);
   // out[i] = x[i] / (1 + exp(-x[i])), to f32 or bf16.
   void (*silu)(const Context&, const float* x, void* out, DType out_dtype, int64_t count);
-  // out[i] = x[i] rounded to bf16.
-  void (*round_to_bf16)(const Context&, const float* x, BFloat16* out, int64_t count);
   // x[i] += y[i].
   void (*add)(const Context&, float* x, const float* y, int64_t count);
   // out[i] = a * x[i] + b * y[i]; guidance (1 + t, -t) and the phi blend (0.5, 0.5).

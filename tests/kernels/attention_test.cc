@@ -31,16 +31,65 @@ std::string describe(const AttentionCase& size) {
                      size.current);
 }
 
+// Element types of keys and values.
+struct KvDtypes {
+  DType cached = DType::kF32;
+  DType current = DType::kF32;
+};
+
+constexpr KvDtypes kDtypes[] = {{DType::kF32, DType::kF32},
+                                {DType::kBF16, DType::kBF16},
+                                {DType::kI8, DType::kF32},
+                                {DType::kI8, DType::kBF16}};
+
+std::string describe(const AttentionCase& size, const KvDtypes& dtypes) {
+  return fmt::format("{}, {} and {}", describe(size), dtype_name(dtypes.cached),
+                     dtype_name(dtypes.current));
+}
+
+// All tokens of all heads in one element type.
+class Tokens {
+ public:
+  // [heads, tokens, head_dim]
+  Tokens(const Shape& shape, DType dtype)
+      : k_(random_tensor(dtype, shape, 2)),
+        v_(random_tensor(dtype, shape, 3)),
+        k_factors_(random_tensor(DType::kF32, {shape[0], shape[1]}, 4, kFactor)),
+        v_factors_(random_tensor(DType::kF32, {shape[0], shape[1]}, 5, kFactor)) {}
+
+  KvSegment segment(int64_t head, int64_t first, int64_t tokens) const {
+    const int64_t token = head * k_.shape()[1] + first;
+    const size_t at = static_cast<size_t>(token * k_.shape()[2]) * dtype_bytes(k_.dtype());
+    KvSegment result{.k = k_.as<std::byte>() + at,
+                     .v = v_.as<std::byte>() + at,
+                     .tokens = tokens,
+                     .dtype = k_.dtype()};
+    if (k_.dtype() == DType::kI8) {
+      result.k_factors = k_factors_.as<float>() + token;
+      result.v_factors = v_factors_.as<float>() + token;
+    }
+    return result;
+  }
+
+ private:
+  static constexpr float kFactor = 1.0F / 127;  // values are below 1 in every type
+
+  Tensor k_;
+  Tensor v_;
+  Tensor k_factors_;  // [heads, tokens]
+  Tensor v_factors_;
+};
+
 // Tensors of one call. Every head has its own keys and, if wanted, its own list of positions.
 class Problem {
  public:
-  Problem(const AttentionCase& size, DType kv_dtype)
+  Problem(const AttentionCase& size, DType dtype) : Problem(size, {dtype, dtype}) {}
+  Problem(const AttentionCase& size, const KvDtypes& dtypes)
       : size_(size),
-        kv_dtype_(kv_dtype),
         q_(random_tensor(DType::kF32, {size.rows, size.query_heads, size.queries, size.head_dim},
                          1)),
-        k_(random_tensor(kv_dtype, {heads(), num_tokens(), size.head_dim}, 2)),
-        v_(random_tensor(kv_dtype, {heads(), num_tokens(), size.head_dim}, 3)) {
+        cached_({heads(), num_tokens(), size.head_dim}, dtypes.cached),
+        current_({heads(), num_tokens(), size.head_dim}, dtypes.current) {
     split_at(size.cached);
   }
 
@@ -51,8 +100,8 @@ class Problem {
   void split_at(int64_t cached) {
     segments_.clear();
     for (int64_t head = 0; head < heads(); ++head) {
-      segments_.push_back({.cached = segment(head, 0, cached),
-                           .current = segment(head, cached, num_tokens() - cached)});
+      segments_.push_back({.cached = cached_.segment(head, 0, cached),
+                           .current = current_.segment(head, cached, num_tokens() - cached)});
     }
   }
 
@@ -90,7 +139,6 @@ class Problem {
     args.queries = count;
     args.head_dim = size_.head_dim;
     args.softmax_scale = softmax_scale;
-    args.kv_dtype = kv_dtype_;
     args.q = q.as<float>();
     args.heads = segments_;
     args.out = out.view().data;
@@ -114,12 +162,6 @@ class Problem {
   }
 
  private:
-  KvSegment segment(int64_t head, int64_t first, int64_t tokens) const {
-    const size_t offset = static_cast<size_t>((head * num_tokens() + first) * size_.head_dim) *
-                          dtype_bytes(kv_dtype_);
-    return {view_of(k_).as<std::byte>() + offset, view_of(v_).as<std::byte>() + offset, tokens};
-  }
-
   void use_lists() {
     for (size_t head = 0; head < lists_.size(); ++head) {
       segments_[head].attend = lists_[head].data();
@@ -128,10 +170,9 @@ class Problem {
   }
 
   AttentionCase size_;
-  DType kv_dtype_;
   Tensor q_;  // [rows, query_heads, queries, head_dim]
-  Tensor k_;  // [rows * kv_heads, tokens, head_dim]
-  Tensor v_;  // as k_
+  Tokens cached_;
+  Tokens current_;
   std::vector<AttentionHead> segments_;
   std::vector<std::vector<int32_t>> lists_;
 };
@@ -141,12 +182,13 @@ class AttentionTest : public KernelTest {};
 TEST_F(AttentionTest, MatchesRef) {
   for_each_instruction_set([&] {
     for (const AttentionCase& size : kCases) {
-      for (const DType dtype : {DType::kF32, DType::kBF16}) {
-        SCOPED_TRACE(describe(size));
-        Problem problem(size, dtype);
-        const Tolerance tolerance = attention_tolerance(dtype, problem.highest_score());
-        EXPECT_TRUE(is_close(problem.run(cpu_table(), context(), dtype),
-                             problem.run(ref_table(), context(), dtype), tolerance));
+      for (const KvDtypes& dtypes : kDtypes) {
+        SCOPED_TRACE(describe(size, dtypes));
+        Problem problem(size, dtypes);
+        const DType out = dtypes.current;
+        EXPECT_TRUE(is_close(problem.run(cpu_table(), context(), out),
+                             problem.run(ref_table(), context(), out),
+                             attention_tolerance(out, problem.highest_score())));
       }
     }
   });
@@ -155,9 +197,9 @@ TEST_F(AttentionTest, MatchesRef) {
 TEST_F(AttentionTest, MatchesRefOnListsOfDifferentLengths) {
   for_each_instruction_set([&] {
     for (const AttentionCase& size : kCases) {
-      for (const DType dtype : {DType::kF32, DType::kBF16}) {
-        SCOPED_TRACE(describe(size));
-        Problem problem(size, dtype);
+      for (const KvDtypes& dtypes : kDtypes) {
+        SCOPED_TRACE(describe(size, dtypes));
+        Problem problem(size, dtypes);
         problem.attend_some();
         EXPECT_TRUE(is_close(problem.run(cpu_table(), context()),
                              problem.run(ref_table(), context()),
@@ -190,7 +232,7 @@ TEST_F(AttentionTest, AQueryDoesNotDependOnTheOthers) {
 }
 
 TEST_F(AttentionTest, DoesNotDependOnWhereTheCacheEnds) {
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kI8}) {
     const AttentionCase size{2, 4, 2, 13, 64, 300, 49};
     Problem problem(size, dtype);
     const Tensor reference = problem.run(cpu_table(), context());

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <iterator>
-#include <limits>
 
 #include "tests/kernels/kernel_test.h"
 
@@ -36,28 +34,6 @@ TEST_F(ElementwiseTest, SiluSaturates) {
     EXPECT_NEAR(out[1], 0.0F, 1e-30F);
     EXPECT_EQ(out[2], 200.0F);
     EXPECT_EQ(out[3], 1e30F);
-  });
-}
-
-TEST_F(ElementwiseTest, RoundingToBf16IsExact) {
-  constexpr int64_t kCount = 16391;
-  Tensor x = random_tensor(DType::kF32, {kCount}, 2, 1e4F);
-  const float special[] = {0.0F,
-                           -0.0F,
-                           1.00390625F,  // halfway, even below
-                           1.01171875F,  // halfway, even above
-                           std::numeric_limits<float>::infinity(),
-                           -std::numeric_limits<float>::infinity(),
-                           std::numeric_limits<float>::quiet_NaN(),
-                           std::numeric_limits<float>::max(),
-                           std::numeric_limits<float>::denorm_min()};
-  std::copy(std::begin(special), std::end(special), x.as<float>() + 100);
-  for_each_instruction_set([&] {
-    Tensor fast(DType::kBF16, {kCount});
-    Tensor plain(DType::kBF16, {kCount});
-    cpu_table().round_to_bf16(context(), x.as<float>(), fast.as<BFloat16>(), kCount);
-    ref_table().round_to_bf16(context(), x.as<float>(), plain.as<BFloat16>(), kCount);
-    EXPECT_TRUE(same_bits(fast, plain));
   });
 }
 

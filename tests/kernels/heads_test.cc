@@ -1,4 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <iterator>
+#include <limits>
+
 #include "tests/kernels/kernel_test.h"
 
 namespace nextscale::kernels {
@@ -75,6 +79,37 @@ TEST_F(HeadsTest, WithoutNormalisationValuesAreCopied) {
   EXPECT_TRUE(same_bits(heads.q.as<float>(), qkv.as<float>(), 64));
   EXPECT_TRUE(same_bits(heads.k.as<float>(), qkv.as<float>() + 16, 64));
   EXPECT_TRUE(same_bits(heads.v.as<float>(), qkv.as<float>() + 32, 64));
+}
+
+TEST_F(HeadsTest, RoundingToBf16IsExact) {
+  Tensor qkv = random_tensor(DType::kF32, {1, 1, 3, 16}, 1);
+  const float special[] = {0.0F,
+                           -0.0F,
+                           1.00390625F,  // halfway, even below
+                           1.01171875F,  // halfway, even above
+                           std::numeric_limits<float>::infinity(),
+                           -std::numeric_limits<float>::infinity(),
+                           std::numeric_limits<float>::quiet_NaN(),
+                           std::numeric_limits<float>::max(),
+                           std::numeric_limits<float>::denorm_min()};
+  std::copy(std::begin(special), std::end(special), qkv.as<float>() + 16);
+  SplitHeadsArgs args{.qkv = qkv.as<float>()};
+  args.rows = args.tokens = args.query_heads = args.kv_heads = 1;
+  args.head_dim = 16;
+  args.kv_dtype = DType::kBF16;
+  Tensor q(DType::kF32, {16});
+  Tensor k(DType::kBF16, {16});
+  Tensor v(DType::kBF16, {16});
+  args.q = q.as<float>();
+  args.k = k.view().data;
+  args.v = v.view().data;
+  for_each_instruction_set([&] {
+    cpu_table().split_heads(context(), args);
+    for (int64_t at = 0; at < 16; ++at) {
+      EXPECT_EQ(k.as<BFloat16>()[at].bits, to_bf16(qkv.as<float>()[16 + at]).bits);
+      EXPECT_EQ(v.as<BFloat16>()[at].bits, to_bf16(qkv.as<float>()[32 + at]).bits);
+    }
+  });
 }
 
 }  // namespace

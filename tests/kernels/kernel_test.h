@@ -25,7 +25,10 @@ class KernelTest : public ::testing::Test {
 };
 
 inline void store_element(const TensorView& to, int64_t index, float value) {
-  if (to.dtype == DType::kBF16) {
+  constexpr float kLargestI8 = 127.0F;
+  if (to.dtype == DType::kI8) {
+    to.as<int8_t>()[index] = static_cast<int8_t>(kLargestI8 * value);
+  } else if (to.dtype == DType::kBF16) {
     to.as<BFloat16>()[index] = to_bf16(value);
   } else {
     to.as<float>()[index] = value;
@@ -37,7 +40,7 @@ inline float load_element(const ConstTensorView& from, int64_t index) {
   return from.as<float>()[index];
 }
 
-// Uniform in [-magnitude, magnitude); the same for the same seed.
+// Uniform in [-magnitude, magnitude), times 127 for i8; the same for the same seed.
 inline Tensor random_tensor(DType dtype, const Shape& shape, uint64_t seed,
                             float magnitude = 1.0F) {
   Tensor result(dtype, shape);

@@ -117,13 +117,8 @@ void run_job(const AttentionJob& job, const AttentionWorkspace& space) {
   const int64_t num_keys = job.head->num_keys();
   for (KeyBlock block; block.first < num_keys; block.first += kBlockKeys) {
     block.count = std::min(kBlockKeys, num_keys - block.first);
-    if (args.kv_dtype == DType::kBF16) {
-      pack_keys<BFloat16>(*job.head, args.head_dim, block.first, block.count, space.keys);
-      pack_values<BFloat16>(*job.head, args.head_dim, block.first, block.count, space.values);
-    } else {
-      pack_keys<float>(*job.head, args.head_dim, block.first, block.count, space.keys);
-      pack_values<float>(*job.head, args.head_dim, block.first, block.count, space.values);
-    }
+    pack_keys(*job.head, args.head_dim, block.first, block.count, space.keys);
+    pack_values(*job.head, args.head_dim, block.first, block.count, space.values);
     for (int64_t first = 0; first < job.num_queries; first += kBlockQueries) {
       const int64_t count = std::min(kBlockQueries, job.num_queries - first);
       score_queries(job, space, block, first, count);

@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "kernels/cpu/attention_job.h"
 
@@ -22,34 +23,89 @@ namespace HWY_NAMESPACE {
 
 // ---- Packing ------------------------------------------------------------------------------------
 
-// Row of key (or value) number `key` of those attended.
-template <class Kv>
-HWY_INLINE const Kv* attended_row(const AttentionHead& head, const void* KvSegment::*part,
-                                  int64_t head_dim, int64_t key) {
+// Where one of the attended keys lies.
+struct KeyPlace {
+  const KvSegment* segment = nullptr;
+  int64_t token = 0;
+};
+
+HWY_INLINE KeyPlace place_of(const AttentionHead& head, int64_t key) {
   const int64_t position = head.attend != nullptr ? head.attend[key] : key;
-  const bool is_cached = position < head.cached.tokens;
-  const KvSegment& segment = is_cached ? head.cached : head.current;
-  const int64_t token = is_cached ? position : position - head.cached.tokens;
-  return static_cast<const Kv*>(segment.*part) + token * head_dim;
+  if (position < head.cached.tokens) return {&head.cached, position};
+  return {&head.current, position - head.cached.tokens};
+}
+
+// A key or a value, read as f32.
+template <class Kv>
+struct KvRow {
+  const Kv* elements;
+
+  template <class D>
+  HWY_INLINE hn::VFromD<D> load(D d, int64_t feature) const {
+    return load_as_f32(d, elements + feature);
+  }
+};
+
+template <>
+struct KvRow<int8_t> {
+  const int8_t* elements;
+  float factor;
+
+  template <class D>
+  HWY_INLINE hn::VFromD<D> load(D d, int64_t feature) const {
+    return hn::Mul(load_as_f32(d, elements + feature), hn::Set(d, factor));
+  }
+};
+
+template <class Kv>
+HWY_INLINE KvRow<Kv> key_at(const KeyPlace& place, int64_t head_dim) {
+  const auto* elements = static_cast<const Kv*>(place.segment->k) + place.token * head_dim;
+  if constexpr (std::is_same_v<Kv, int8_t>) {
+    return {elements, place.segment->k_factors[place.token]};
+  } else {
+    return {elements};
+  }
+}
+
+template <class Kv>
+HWY_INLINE KvRow<Kv> value_at(const KeyPlace& place, int64_t head_dim) {
+  const auto* elements = static_cast<const Kv*>(place.segment->v) + place.token * head_dim;
+  if constexpr (std::is_same_v<Kv, int8_t>) {
+    return {elements, place.segment->v_factors[place.token]};
+  } else {
+    return {elements};
+  }
+}
+
+// Calls body with a value of the segment's element type.
+template <class Body>
+HWY_INLINE void with_element_type(const KvSegment& segment, const Body& body) {
+  if (segment.dtype == DType::kI8) {
+    body(int8_t{});
+  } else if (segment.dtype == DType::kBF16) {
+    body(BFloat16{});
+  } else {
+    body(float{});
+  }
 }
 
 // Four keys, transposed, into four consecutive columns of a panel.
-template <class Kv>
-HWY_INLINE void transpose_keys(const Kv* const rows[4], int64_t head_dim, float* panel) {
+template <class Row>
+HWY_INLINE void transpose_keys(const Row rows[4], int64_t head_dim, float* panel) {
 #if HWY_TARGET == HWY_SCALAR
   const hn::CappedTag<float, 1> d;
   for (int64_t feature = 0; feature < head_dim; ++feature) {
     for (int lane = 0; lane < 4; ++lane) {
-      hn::StoreU(load_as_f32(d, rows[lane] + feature), d, panel + feature * kPanelKeys + lane);
+      hn::StoreU(rows[lane].load(d, feature), d, panel + feature * kPanelKeys + lane);
     }
   }
 #else
   const hn::CappedTag<float, 4> d;
   for (int64_t feature = 0; feature < head_dim; feature += 4) {
-    const auto row0 = load_as_f32(d, rows[0] + feature);
-    const auto row1 = load_as_f32(d, rows[1] + feature);
-    const auto row2 = load_as_f32(d, rows[2] + feature);
-    const auto row3 = load_as_f32(d, rows[3] + feature);
+    const auto row0 = rows[0].load(d, feature);
+    const auto row1 = rows[1].load(d, feature);
+    const auto row2 = rows[2].load(d, feature);
+    const auto row3 = rows[3].load(d, feature);
     const auto even_low = hn::InterleaveLower(d, row0, row2);
     const auto odd_low = hn::InterleaveLower(d, row1, row3);
     const auto even_high = hn::InterleaveUpper(d, row0, row2);
@@ -63,31 +119,55 @@ HWY_INLINE void transpose_keys(const Kv* const rows[4], int64_t head_dim, float*
 #endif
 }
 
-// Keys [first, first + count) into panels. The last panel is filled up with copies of the last key,
-// whose scores nobody reads.
-template <class Kv>
-void pack_keys(const AttentionHead& head, int64_t head_dim, int64_t first, int64_t count,
-               float* panels) {
-  const int64_t padded = (count + kPanelKeys - 1) / kPanelKeys * kPanelKeys;
-  for (int64_t key = 0; key < padded; key += 4) {
-    const Kv* rows[4];
-    for (int64_t lane = 0; lane < 4; ++lane) {
-      const int64_t source = first + std::min(key + lane, count - 1);
-      rows[lane] = attended_row<Kv>(head, &KvSegment::k, head_dim, source);
-    }
-    const int64_t panel = key / kPanelKeys;
-    transpose_keys(rows, head_dim, panels + panel * head_dim * kPanelKeys + key % kPanelKeys);
+// One key into one column of a panel.
+template <class Row>
+HWY_INLINE void scatter_key(const Row& row, int64_t head_dim, float* column) {
+  const hn::CappedTag<float, 1> d;
+  for (int64_t feature = 0; feature < head_dim; ++feature) {
+    hn::StoreU(row.load(d, feature), d, column + feature * kPanelKeys);
   }
 }
 
-template <class Kv>
-void pack_values(const AttentionHead& head, int64_t head_dim, int64_t first, int64_t count,
-                 float* values) {
+// Keys [first, first + count) into panels. The last panel is filled up with copies of the last key,
+// whose scores nobody reads. Positions ascend, so four keys lie in one segment if the outer two do.
+inline void pack_keys(const AttentionHead& head, int64_t head_dim, int64_t first, int64_t count,
+                      float* panels) {
+  const int64_t padded = (count + kPanelKeys - 1) / kPanelKeys * kPanelKeys;
+  for (int64_t key = 0; key < padded; key += 4) {
+    KeyPlace places[4];
+    for (int64_t lane = 0; lane < 4; ++lane) {
+      places[lane] = place_of(head, first + std::min(key + lane, count - 1));
+    }
+    float* columns = panels + key / kPanelKeys * head_dim * kPanelKeys + key % kPanelKeys;
+    if (places[0].segment == places[3].segment) {
+      with_element_type(*places[0].segment, [&](auto element) HWY_ATTR {
+        using Kv = decltype(element);
+        const KvRow<Kv> rows[4] = {key_at<Kv>(places[0], head_dim), key_at<Kv>(places[1], head_dim),
+                                   key_at<Kv>(places[2], head_dim),
+                                   key_at<Kv>(places[3], head_dim)};
+        transpose_keys(rows, head_dim, columns);
+      });
+      continue;
+    }
+    for (const KeyPlace& place : places) {
+      with_element_type(*place.segment, [&](auto element) HWY_ATTR {
+        scatter_key(key_at<decltype(element)>(place, head_dim), head_dim, columns);
+      });
+      ++columns;
+    }
+  }
+}
+
+inline void pack_values(const AttentionHead& head, int64_t head_dim, int64_t first, int64_t count,
+                        float* values) {
   const int64_t width = padded_head_dim(head_dim);
   for (int64_t key = 0; key < count; ++key, values += width) {
-    const Kv* row = attended_row<Kv>(head, &KvSegment::v, head_dim, first + key);
-    for_each_vector(head_dim, [&](auto d, int64_t feature) HWY_ATTR {
-      hn::StoreU(load_as_f32(d, row + feature), d, values + feature);
+    const KeyPlace place = place_of(head, first + key);
+    with_element_type(*place.segment, [&](auto element) HWY_ATTR {
+      const auto row = value_at<decltype(element)>(place, head_dim);
+      for_each_vector(head_dim, [&](auto d, int64_t feature) HWY_ATTR {
+        hn::StoreU(row.load(d, feature), d, values + feature);
+      });
     });
     std::fill(values + head_dim, values + width, 0.0F);
   }

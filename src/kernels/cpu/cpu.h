@@ -24,7 +24,6 @@ void group_stats(const Context& context, const GroupStatsArgs& args);
 void gather_rows(const Context& context, const GatherRowsArgs& args);
 void resample(const Context& context, const ResampleArgs& args);
 void silu(const Context& context, const float* x, void* out, DType out_dtype, int64_t count);
-void round_to_bf16(const Context& context, const float* x, BFloat16* out, int64_t count);
 void add(const Context& context, float* x, const float* y, int64_t count);
 void blend(const Context& context, float a, const float* x, float b, const float* y, float* out,
            int64_t count);

@@ -25,11 +25,6 @@ void silu_to(const float* x, Out* out, int64_t count) {
 void silu_to_f32(const float* x, float* out, int64_t count) { silu_to(x, out, count); }
 void silu_to_bf16(const float* x, BFloat16* out, int64_t count) { silu_to(x, out, count); }
 
-void round_span(const float* x, BFloat16* out, int64_t count) {
-  for_each_vector(count, [&](auto d, int64_t index)
-                             HWY_ATTR { store_f32_as(d, hn::LoadU(d, x + index), out + index); });
-}
-
 void add_span(float* x, const float* y, int64_t count) {
   for_each_vector(count, [&](auto d, int64_t index) HWY_ATTR {
     hn::StoreU(hn::Add(hn::LoadU(d, x + index), hn::LoadU(d, y + index)), d, x + index);
@@ -61,7 +56,6 @@ namespace {
 
 HWY_EXPORT(silu_to_f32);
 HWY_EXPORT(silu_to_bf16);
-HWY_EXPORT(round_span);
 HWY_EXPORT(add_span);
 HWY_EXPORT(blend_span);
 HWY_EXPORT(gated_add_token);
@@ -85,12 +79,6 @@ void silu(const Context& context, const float* x, void* out, DType out_dtype, in
     } else {
       HWY_DYNAMIC_DISPATCH(silu_to_f32)(x + first, static_cast<float*>(out) + first, length);
     }
-  });
-}
-
-void round_to_bf16(const Context& context, const float* x, BFloat16* out, int64_t count) {
-  for_each_piece(context, count, [&](int64_t first, int64_t length) {
-    HWY_DYNAMIC_DISPATCH(round_span)(x + first, out + first, length);
   });
 }
 

@@ -21,7 +21,6 @@ KernelTable make_table() {
   table.gather_rows = cpu::gather_rows;
   table.resample = cpu::resample;
   table.silu = cpu::silu;
-  table.round_to_bf16 = cpu::round_to_bf16;
   table.add = cpu::add;
   table.blend = cpu::blend;
   return table;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Vector code that several kernels share: exponential, SiLU, f32 and bf16 memory. Compiled once per
+// Vector code that several kernels share: exponential, SiLU, memory as f32. Compiled once per
 // instruction set: include it inside the part of a file that hwy/foreach_target.h repeats.
 //
 // Tails are done with single-lane vectors by the same code, so an element's result does not depend
@@ -83,6 +83,13 @@ HWY_INLINE hn::VFromD<D> load_as_f32(D d, const BFloat16* from) {
   const hn::RebindToUnsigned<D> d32;
   const auto bits = hn::LoadU(d16, reinterpret_cast<const uint16_t*>(from));
   return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(d32, bits)));
+}
+
+template <class D>
+HWY_INLINE hn::VFromD<D> load_as_f32(D d, const int8_t* from) {
+  const hn::Rebind<int8_t, D> d8;
+  const hn::RebindToSigned<D> d32;
+  return hn::ConvertTo(d, hn::PromoteTo(d32, hn::LoadU(d8, from)));
 }
 
 template <class D>

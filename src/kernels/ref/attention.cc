@@ -8,14 +8,19 @@
 namespace nextscale::kernels::ref {
 namespace {
 
+enum class Part { kKeys, kValues };
+
 // Element `feature` of the key (or value) that is number `key` of those attended.
-double key_element(const AttentionHead& head, const void* KvSegment::*part,
-                   const AttentionArgs& args, int64_t key, int64_t feature) {
+double key_element(const AttentionHead& head, Part part, int64_t head_dim, int64_t key,
+                   int64_t feature) {
   const int64_t position = head.attend != nullptr ? head.attend[key] : key;
   const bool is_cached = position < head.cached.tokens;
   const KvSegment& segment = is_cached ? head.cached : head.current;
   const int64_t token = is_cached ? position : position - head.cached.tokens;
-  return load(segment.*part, args.kv_dtype, token * args.head_dim + feature);
+  const void* data = part == Part::kKeys ? segment.k : segment.v;
+  const double element = load(data, segment.dtype, token * head_dim + feature);
+  if (segment.dtype != DType::kI8) return element;
+  return element * (part == Part::kKeys ? segment.k_factors : segment.v_factors)[token];
 }
 
 // Softmax weights of one query over all keys of its head, not yet divided by their sum.
@@ -26,7 +31,7 @@ double score_keys(const AttentionArgs& args, const AttentionHead& head, const fl
     double sum = 0.0;
     for (int64_t feature = 0; feature < args.head_dim; ++feature) {
       sum += query[feature] *
-             key_element(head, &KvSegment::k, args, static_cast<int64_t>(key), feature);
+             key_element(head, Part::kKeys, args.head_dim, static_cast<int64_t>(key), feature);
     }
     weights[key] = args.softmax_scale * sum;
     highest = std::max(highest, weights[key]);
@@ -64,7 +69,7 @@ void attention(const Context& context, const AttentionArgs& args) {
       double sum = 0.0;
       for (size_t key = 0; key < weights.size(); ++key) {
         sum += weights[key] *
-               key_element(head, &KvSegment::v, args, static_cast<int64_t>(key), feature);
+               key_element(head, Part::kValues, args.head_dim, static_cast<int64_t>(key), feature);
       }
       store(args.out, args.out_dtype, start + feature, sum / total);
     }

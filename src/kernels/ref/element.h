@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One element of an f32 or bf16 array, the two types that kernels read and write.
+// One element of an f32, bf16 or i8 array; the first two are what kernels write.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 namespace nextscale::kernels::ref {
 
 inline double load(const void* data, DType dtype, int64_t index) {
+  if (dtype == DType::kI8) return static_cast<const int8_t*>(data)[index];
   if (dtype == DType::kBF16) return to_f32(static_cast<const BFloat16*>(data)[index]);
   return static_cast<const float*>(data)[index];
 }

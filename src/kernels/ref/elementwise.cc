@@ -25,10 +25,6 @@ void silu(const Context& /*context*/, const float* x, void* out, DType out_dtype
   }
 }
 
-void round_to_bf16(const Context& /*context*/, const float* x, BFloat16* out, int64_t count) {
-  for (int64_t index = 0; index < count; ++index) out[index] = to_bf16(x[index]);
-}
-
 void add(const Context& /*context*/, float* x, const float* y, int64_t count) {
   for (int64_t index = 0; index < count; ++index) x[index] += y[index];
 }

@@ -19,7 +19,6 @@ const KernelTable& ref_table() {
       .gather_rows = ref::gather_rows,
       .resample = ref::resample,
       .silu = ref::silu,
-      .round_to_bf16 = ref::round_to_bf16,
       .add = ref::add,
       .blend = ref::blend,
   };
