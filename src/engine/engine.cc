@@ -8,11 +8,11 @@
 
 #include "core/error_format.h"
 #include "core/memory_info.h"
-#include "core/parallel.h"
 #include "core/trace.h"
 #include "engine/memory_plan.h"
 #include "engine/recipe.h"
 #include "engine/resolved_request.h"
+#include "engine/run_setup.h"
 #include "image/pixels.h"
 #include "models/registry.h"
 #include "scales/scale_loop.h"
@@ -21,20 +21,7 @@
 namespace nextscale {
 namespace {
 
-// Code that oneDNN generates, thread stacks, allocator slack: what the process grows by between its
-// start and its first picture, beside everything that the plan counts. Measured.
-constexpr size_t kRuntimeBytes = size_t{24} << 20;
-
-// Strips of the decoder: the first is fast, the last still makes progress when memory is short.
-constexpr size_t kStripBytes = size_t{32} << 20;
-constexpr size_t kSmallStripBytes = size_t{4} << 20;
-
 constexpr int64_t kDefaultBatch = 4;
-
-DType resolve(Precision precision, DType automatic) {
-  if (precision == Precision::kAuto) return automatic;
-  return precision == Precision::kF32 ? DType::kF32 : DType::kBF16;
-}
 
 }  // namespace
 
@@ -63,13 +50,10 @@ struct Engine::State {
 Engine::State::State(const EngineOptions& engine_options)
     : options(engine_options), folder(open_model_folder(engine_options.model)) {
   model = describe_model(folder.family, folder.config, folder.path);
-  context.num_threads = options.threads > 0 ? options.threads : available_threads();
-  context.kernels =
-      options.backend == Backend::kCpu ? &kernels::cpu_table() : &kernels::ref_table();
-  types.compute = resolve(options.dtype, kernels::has_fast_bf16() ? DType::kBF16 : DType::kF32);
-  types.kv = resolve(options.kv_dtype, types.compute);
-  types.strip_bytes = kStripBytes;
-  process_bytes = resident_bytes() + kRuntimeBytes;
+  const RunSetup setup = run_setup(options);
+  context = setup.context;
+  types = setup.types;
+  process_bytes = setup.process_bytes;
 }
 
 Batch Engine::State::make_batch(const ResolvedRequest& request, int64_t first, int64_t images,
@@ -85,15 +69,14 @@ Batch Engine::State::make_batch(const ResolvedRequest& request, int64_t first, i
 }
 
 Plan Engine::State::choose_plan(const ResolvedRequest& request, const Events& events) {
-  const size_t limit = options.memory_limit_bytes > 0 ? options.memory_limit_bytes
-                                                      : available_memory_bytes() + resident_bytes();
+  const size_t limit = usable_bytes(options);
   const Preview preview = events.on_preview ? Preview::kYes : Preview::kNo;
   const int64_t wanted =
       std::min(request.batch > 0 ? request.batch : kDefaultBatch, request.num_images());
   const int64_t smallest = request.batch > 0 ? wanted : 1;
   Plan plan;
   for (int64_t images = wanted; images >= smallest; images = images / 2) {
-    for (const size_t strip_bytes : {kStripBytes, kSmallStripBytes}) {
+    for (const size_t strip_bytes : kDecoderStrips) {
       // Weights that are packed already were packed for the strips of the first request.
       if (loaded == nullptr) types.strip_bytes = strip_bytes;
       const Batch batch = make_batch(request, 0, images, events.trace != nullptr);
