@@ -41,9 +41,15 @@ void check_names(const CLI::App& app, const std::vector<std::string>& arguments)
          did_you_mean(got, views));
   };
   if (arguments.empty() || arguments[0].starts_with("-")) return;
-  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
-  check("command", arguments[0]);
-  const CLI::App* command = app.get_subcommand(arguments[0]);
+  const CLI::App* command = &app;
+  for (const std::string& argument : arguments) {
+    const auto below = command->get_subcommands({});
+    if (below.empty() || argument.starts_with("-")) break;
+    names.clear();
+    for (const CLI::App* each : below) names.push_back(each->get_name());
+    check("command", argument);
+    command = command->get_subcommand(argument);
+  }
   names = {"--help"};
   for (const CLI::Option* option : command->get_options()) {
     for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
@@ -66,6 +72,7 @@ int run(int argc, char** argv) {
   add_convert(app);
   add_inspect(app);
   add_trace(app);
+  add_bench(app);
   add_policies(app);
   add_models(app);
   add_version(app);

@@ -19,10 +19,10 @@ class Progress {
   void show(uint64_t done, uint64_t total, std::string_view text, Line as_line);
   // A line that stays.
   void note(std::string_view text);
-
- private:
+  // Takes the bar away.
   void clear();
 
+ private:
   bool terminal_;
   bool drawn_ = false;
 };

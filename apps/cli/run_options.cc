@@ -10,8 +10,6 @@
 namespace nextscale::cli {
 namespace {
 
-constexpr int kMaxThreads = 1024;
-
 Precision parse_precision(const std::string& flag, const std::string& text) {
   if (text == "auto") return Precision::kAuto;
   if (text == "f32") return Precision::kF32;
@@ -20,6 +18,18 @@ Precision parse_precision(const std::string& flag, const std::string& text) {
 }
 
 }  // namespace
+
+DType wanted_dtype(const std::string& flag, const std::string& text, DType automatic) {
+  switch (parse_precision(flag, text)) {
+    case Precision::kAuto:
+      return automatic;
+    case Precision::kF32:
+      return DType::kF32;
+    case Precision::kBF16:
+      return DType::kBF16;
+  }
+  return automatic;
+}
 
 uint64_t parse_bytes(const std::string& flag, const std::string& text) {
   constexpr std::array<std::pair<std::string_view, double>, 7> kUnits{{{"", 1},

@@ -6,9 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "core/dtype.h"
 #include "nextscale/engine.h"
 
 namespace nextscale::cli {
+
+inline constexpr int kMaxThreads = 1024;
 
 struct RunOptions {
   EngineOptions engine;
@@ -23,6 +26,9 @@ struct RunOptions {
   // What the texts mean. Throws Error(kUsage).
   EngineOptions engine_options() const;
 };
+
+// "f32", "bf16", or `automatic` for "auto". Throws Error(kUsage) naming `flag`.
+DType wanted_dtype(const std::string& flag, const std::string& text, DType automatic);
 
 // "8GiB", "512MiB", "1000000" as bytes. Throws Error(kUsage) naming `flag`.
 uint64_t parse_bytes(const std::string& flag, const std::string& text);

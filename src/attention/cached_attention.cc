@@ -37,9 +37,16 @@ size_t CachedAttention::scratch_bytes(const Context& context, const AttentionSet
          HeadSelector::scratch_bytes(setup, schedule, context.num_threads);
 }
 
+void CachedAttention::measure(PhaseTimes* times) {
+  times_ = times;
+  selector_.measure(times);
+}
+
 void CachedAttention::begin_scale(int scale) {
+  PhaseClock clock(times_);
   scale_ = scale;
   selector_.begin_scale(scale);
+  clock.lap(Phase::kSelection);
 }
 
 void CachedAttention::find_candidates(int64_t layer, const LayerQkv& qkv) {
@@ -107,7 +114,9 @@ void CachedAttention::run(const Context& context, int64_t layer, const LayerQkv&
     choices = selector_.choose(context, layer, args);
     apply(choices);
   }
+  PhaseClock clock(times_);
   context.kernels->attention(context, args);
+  clock.lap(Phase::kAttention);
   if (context.trace != nullptr && context.trace->wants_attention()) {
     trace_attention(*context.trace, args, scale_, layer, is_last_scale());
   }
@@ -117,6 +126,7 @@ void CachedAttention::run(const Context& context, int64_t layer, const LayerQkv&
   } else {
     cache_.append(layer, qkv.k, qkv.v, setup_.geometry.tokens(scale_), scale_);
   }
+  clock.lap(Phase::kCompaction);
 }
 
 }  // namespace nextscale

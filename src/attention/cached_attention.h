@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "attention/head_selector.h"
+#include "attention/phase_times.h"
 #include "cache/kv_cache.h"
 #include "core/context.h"
 #include "core/geometry.h"
@@ -44,6 +45,8 @@ class CachedAttention {
                               const Schedule& schedule);
 
   void observe(SelectionObserver observer) { selector_.observe(std::move(observer)); }
+  // Adds the time of every phase from now on to `times`, which must outlive this object.
+  void measure(PhaseTimes* times);
 
   DType kv_dtype() const { return setup_.kv_dtype; }
   int64_t rows() const { return setup_.rows; }
@@ -57,6 +60,7 @@ class CachedAttention {
   AttentionSetup setup_;
   KvCache& cache_;
   HeadSelector selector_;
+  PhaseTimes* times_ = nullptr;
   int scale_ = 0;
   std::vector<kernels::KvSegment> current_;    // [rows, kv_heads] the layer's own tokens
   std::vector<kernels::AttentionHead> heads_;  // [rows, kv_heads], filled anew for every layer

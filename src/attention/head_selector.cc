@@ -222,6 +222,7 @@ void HeadSelector::choose_head(int64_t layer, size_t list, const kernels::Attent
                               .current = args.heads[list].current,
                               .head_dim = args.head_dim};
   const int64_t count = candidates.count();
+  PhaseClock clock(times_ == nullptr ? nullptr : &workspace.times);
   HeadStatistics statistics = describe(layer, list, count);
   const bool is_short =
       statistics.num_attend < count || (!is_last_scale() && statistics.num_keep < count);
@@ -231,6 +232,7 @@ void HeadSelector::choose_head(int64_t layer, size_t list, const kernels::Attent
     observe_attention(args, list, candidates, workspace, &statistics);
   }
   if (needs_.layer_budgets) heads_[list] = setup_.policy->layer_statistics(statistics);
+  clock.lap(Phase::kScoring);
 
   Choice& choice = choices_[list];
   const auto room = static_cast<size_t>(count);
@@ -250,10 +252,12 @@ void HeadSelector::choose_head(int64_t layer, size_t list, const kernels::Attent
   choice.num_keep = selection.num_keep;
   choice.attends_all = selection.num_attend == count;
   choice.is_merged = selection.merge != Merge::kNone;
+  clock.lap(Phase::kSelection);
   if (choice.is_merged) {
     merge_tokens(selection.merge, candidates,
                  selection.attend.first(static_cast<size_t>(selection.num_attend)), workspace.merge,
                  choice.merged_k, choice.merged_v);
+    clock.lap(Phase::kCompaction);
   }
   if (observer_) {
     observer_(static_cast<int64_t>(list) / setup_.geometry.kv_heads, statistics, selection);
@@ -272,8 +276,23 @@ void HeadSelector::average_layer(int64_t layer) {
   }
 }
 
+// Threads work side by side, so the time that passed is split as their work was.
+void HeadSelector::book_time(double seconds) {
+  PhaseTimes work;
+  for (Workspace& workspace : workspaces_) {
+    work += workspace.times;
+    workspace.times = {};
+  }
+  const double share = seconds / work.total();
+  for (size_t phase = 0; phase < kNumPhases; ++phase) {
+    times_->seconds[phase] += share * work.seconds[phase];
+  }
+}
+
 std::span<const HeadSelector::Choice> HeadSelector::choose(const Context& context, int64_t layer,
                                                            const kernels::AttentionArgs& args) {
+  PhaseTimes whole;
+  PhaseClock clock(times_ == nullptr ? nullptr : &whole);
   // Only the first call makes room: the number of threads does not change.
   if (workspaces_.empty()) workspaces_.resize(static_cast<size_t>(context.num_threads));
   take_memory(*context.scratch, context.num_threads);
@@ -283,6 +302,8 @@ std::span<const HeadSelector::Choice> HeadSelector::choose(const Context& contex
                              workspaces_[static_cast<size_t>(worker)]);
                });
   if (needs_.layer_budgets) average_layer(layer);
+  clock.lap(Phase::kSelection);
+  if (times_ != nullptr) book_time(whole.total());
   return choices_;
 }
 

@@ -13,6 +13,7 @@
 #include "attention/candidates.h"
 #include "attention/column_statistics.h"
 #include "attention/merge_tokens.h"
+#include "attention/phase_times.h"
 #include "cache/kv_cache.h"
 #include "core/context.h"
 #include "core/geometry.h"
@@ -52,6 +53,8 @@ class HeadSelector {
 
   const Needs& needs() const { return needs_; }
   void observe(SelectionObserver observer) { observer_ = std::move(observer); }
+  // Adds the time of choosing to the phases from now on.
+  void measure(PhaseTimes* times) { times_ = times; }
 
   void begin_scale(int scale);
 
@@ -75,6 +78,7 @@ class HeadSelector {
     std::span<float> value_norms;
     std::span<float> value;  // [head_dim]
     std::span<uint8_t> scale_ids;
+    PhaseTimes times;  // of this thread, in the current call of choose()
   };
 
   bool is_last_scale() const { return scale_ + 1 == setup_.geometry.num_scales(); }
@@ -90,6 +94,7 @@ class HeadSelector {
   void choose_head(int64_t layer, size_t list, const kernels::AttentionArgs& args,
                    Workspace& workspace);
   void average_layer(int64_t layer);
+  void book_time(double seconds);
 
   AttentionSetup setup_;
   Schedule schedule_;
@@ -99,6 +104,7 @@ class HeadSelector {
   int64_t max_attended_;
   int scale_ = 0;
   SelectionObserver observer_;
+  PhaseTimes* times_ = nullptr;
   std::vector<Choice> choices_;                       // [rows, kv_heads]
   std::vector<Workspace> workspaces_;                 // one per thread
   std::vector<LayerStatistics> heads_;                // [rows, kv_heads] of the current layer

@@ -2,6 +2,7 @@
 // The shape of a next-scale model as the cache and the policies see it. Plain data.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 

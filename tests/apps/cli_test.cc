@@ -85,6 +85,12 @@ TEST_F(Cli, MistakesGetOneSentenceAndTheirExitCode) {
   expect(generate("--memory 1MiB -o " + file("x.png")), 7, "too much");
   expect(generate("--memory lots -o " + file("x.png")), 2, "8GiB");
   expect(kTool + " inspect " + file("absent"), 3, "absent");
+  expect(kTool + " bench", 2, "--help");
+  expect(kTool + " bench kw", 2, "did you mean kv");
+  expect(kTool + " bench kv --shap x", 2, "did you mean --shape");
+  expect(kTool + " bench kv --shape var-d17", 2, "did you mean var-d16");
+  expect(kTool + " bench kv --shape var-d16 --size 1M", 2, "256, 512");
+  expect(kTool + " bench kv --layers 17", 2, "1 to 16");
   expect(kTool + " convert --family dall-e --transformer a --vae b -o c", 2, "no family");
   EXPECT_FALSE(fs::exists(file("x.png")));
 }
@@ -96,6 +102,21 @@ TEST_F(Cli, ListsAndVersionAreJsonOnRequest) {
     EXPECT_TRUE(nlohmann::json::accept(result.output)) << result.output;
   }
   EXPECT_THAT(run(kTool + " policies").output, HasSubstr("full"));
+}
+
+TEST_F(Cli, BenchComparesPoliciesWithTheFullCache) {
+  const std::string bench = kTool + " bench kv -m " + *model_ + " --repeats 1 --kv streaming";
+  const Result result = run(bench + " --json");
+  ASSERT_EQ(result.code, 0) << result.output;
+  const auto report = nlohmann::json::parse(result.output);
+  const auto& policies = report.at("policies");
+  ASSERT_EQ(policies.size(), 2);
+  EXPECT_EQ(policies[0].at("kv"), "full");
+  EXPECT_EQ(policies[0].at("scoring").at("median_ms"), 0.0);
+  EXPECT_GT(policies[0].at("attention").at("median_ms"), 0.0);
+  EXPECT_LT(policies[1].at("held_bytes"), policies[0].at("held_bytes"));
+  EXPECT_THAT(run(bench).output, HasSubstr("other programs"));
+  EXPECT_THAT(run(bench + " --layers 1 --markdown").output, HasSubstr("| streaming |"));
 }
 
 TEST_F(Cli, InspectPrintsTheCommandThatMakesThePictureAgain) {

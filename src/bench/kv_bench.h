@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// What cache policies cost in time and save in bytes: attention over the cache is run through all
+// scales of a model's shape with random queries, keys and values, exactly as a generation runs it,
+// and the rest of the transformer is timed beside it. Needs no weights.
+//
+// Blocking; works on the threads of the context. Memory: the cache of one policy at a time, and the
+// activations of one layer.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "attention/phase_times.h"
+#include "bench/bench_shape.h"
+#include "core/context.h"
+#include "core/dtype.h"
+#include "policies/calibration.h"
+
+namespace nextscale {
+
+struct KvBenchSettings {
+  BenchShape shape;
+  int64_t images = 1;
+  int64_t rows_per_image = 2;   // guidance
+  DType compute = DType::kF32;  // of the products
+  DType kv = DType::kF32;       // of the cache
+  int repeats = 3;
+  uint64_t seed = 1;
+  std::vector<std::string> policies;  // specs as for --kv
+  Calibration calibration;            // of shape.geometry
+};
+
+// Of the repeats.
+struct Spread {
+  double median = 0;
+  double least = 0;
+  double most = 0;
+};
+
+struct PolicyCost {
+  std::string kv;
+  std::array<Spread, kNumPhases> phases{};  // seconds of one generation, all layers
+  Spread generation{};                      // seconds: the phases and the linear layers
+  double overhead = 0;      // share of scoring, selection and compaction in the generation, median
+  uint64_t held_bytes = 0;  // keys and values, the most at the end of any step, all layers
+  uint64_t allocated_bytes = 0;  // keys, values and what lies beside them, all layers
+
+  const Spread& of(Phase phase) const { return phases[static_cast<size_t>(phase)]; }
+};
+
+struct KvBenchResult {
+  Spread linear;  // seconds of the blocks' linear layers in one generation, all layers
+  std::vector<PolicyCost> policies;
+};
+
+// Repeats take turns, so that what disturbs the machine for a while disturbs all alike. `on_run` is
+// told what runs next. Throws Error for policies that are refused, and Error(kCancelled).
+KvBenchResult bench_kv(const Context& context, const KvBenchSettings& settings,
+                       const std::function<void(const std::string&)>& on_run);
+
+}  // namespace nextscale
