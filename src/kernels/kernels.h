@@ -174,6 +174,41 @@ struct AttentionArgs {
 // Scratch bytes that attention() takes from context.scratch when no head has more than max_keys.
 using AttentionScratch = size_t (*)(const Context&, const AttentionArgs& shape, int64_t max_keys);
 
+// ---- Text encoders ------------------------------------------------------------------------------
+
+// out = x / sqrt(mean(x^2) + epsilon) * weight, per token.
+struct RmsNormArgs {
+  const float* x = nullptr;       // [tokens, width]
+  const float* weight = nullptr;  // [width]
+  int64_t tokens = 0;
+  int64_t width = 0;
+  float epsilon = 1e-6F;
+  void* out = nullptr;  // [tokens, width]
+  DType out_dtype = DType::kF32;
+};
+
+// Attention within each of several sequences that lie one after the other:
+// out = softmax(q k^T + bias) v, the bias depending on the head and on how far the key lies from
+// the query. Nothing is divided by sqrt(head_dim). A sequence's result does not depend on the
+// others.
+struct RelativeAttentionArgs {
+  std::span<const int64_t> starts = {};  // first token of each sequence, then the end of the last
+  int64_t heads = 0;
+  int64_t head_dim = 0;
+  const float* q = nullptr;     // [tokens, heads, head_dim]
+  const float* k = nullptr;     // as q
+  const float* v = nullptr;     // as q
+  const float* bias = nullptr;  // [heads, 2 reach + 1] read at [head, reach + key - query]
+  int64_t reach = 0;            // at least the length of the longest sequence - 1
+  void* out = nullptr;          // as q
+  DType out_dtype = DType::kF32;
+};
+
+// Scratch bytes that relative_attention() takes from context.scratch if no sequence has more than
+// `longest` tokens; of the arguments only head_dim is read.
+using RelativeAttentionScratch = size_t (*)(const Context&, const RelativeAttentionArgs& shape,
+                                            int64_t longest);
+
 // ---- Decoder, channels last ---------------------------------------------------------------------
 
 // Most groups that group_stats takes.
@@ -242,6 +277,9 @@ struct KernelTable {
   void (*split_heads)(const Context&, const SplitHeadsArgs&);
   void (*attention)(const Context&, const AttentionArgs&);
   AttentionScratch attention_scratch;
+  void (*rms_norm)(const Context&, const RmsNormArgs&);
+  void (*relative_attention)(const Context&, const RelativeAttentionArgs&);
+  RelativeAttentionScratch relative_attention_scratch;
   void (*group_stats)(const Context&, const GroupStatsArgs&);
   void (*gather_rows)(const Context&, const GatherRowsArgs&);
   void (*resample)(const Context&, const ResampleArgs&);
@@ -249,6 +287,8 @@ struct KernelTable {
   void (*silu)(const Context&, const float* x, void* out, DType out_dtype, int64_t count);
   // x[i] += y[i].
   void (*add)(const Context&, float* x, const float* y, int64_t count);
+  // x[i] *= y[i], both f32 or both bf16.
+  void (*multiply)(const Context&, void* x, const void* y, DType dtype, int64_t count);
   // out[i] = a * x[i] + b * y[i]; guidance (1 + t, -t) and the phi blend (0.5, 0.5).
   void (*blend)(const Context&, float a, const float* x, float b, const float* y, float* out,
                 int64_t count);

@@ -50,6 +50,21 @@ TEST_F(ElementwiseTest, AddMatchesRef) {
   });
 }
 
+TEST_F(ElementwiseTest, MultiplyMatchesRef) {
+  for_each_instruction_set([&] {
+    for (const int64_t count : kCounts) {
+      for (const DType dtype : {DType::kF32, DType::kBF16}) {
+        const Tensor y = random_tensor(dtype, {count}, 7);
+        Tensor fast = random_tensor(dtype, {count}, 8);
+        Tensor plain = fast.clone();
+        cpu_table().multiply(context(), fast.view().data, view_of(y).data, dtype, count);
+        ref_table().multiply(context(), plain.view().data, view_of(y).data, dtype, count);
+        EXPECT_TRUE(same_bits(fast, plain));
+      }
+    }
+  });
+}
+
 TEST_F(ElementwiseTest, BlendMatchesRef) {
   for_each_instruction_set([&] {
     for (const int64_t count : kCounts) {

@@ -46,6 +46,35 @@ TEST_F(NormTest, LayerNormDoesNotDependOnThreads) {
                         run(cpu_table(), context(2), 2, 37, 1027, DType::kF32)));
 }
 
+Tensor run_rms_norm(const KernelTable& table, const Context& ctx, int64_t width, DType out_dtype) {
+  const Tensor x = random_tensor(DType::kF32, {37, width}, 3, 3.0F);
+  const Tensor weight = random_tensor(DType::kF32, {width}, 4);
+  Tensor out(out_dtype, x.shape());
+  RmsNormArgs args{.x = x.as<float>(), .weight = weight.as<float>(), .tokens = 37, .width = width};
+  args.out = out.view().data;
+  args.out_dtype = out_dtype;
+  table.rms_norm(ctx, args);
+  return out;
+}
+
+TEST_F(NormTest, RmsNormMatchesRef) {
+  for_each_instruction_set([&] {
+    for (const int64_t width : kWidths) {
+      for (const DType dtype : {DType::kF32, DType::kBF16}) {
+        SCOPED_TRACE(width);
+        EXPECT_TRUE(is_close(run_rms_norm(cpu_table(), context(), width, dtype),
+                             run_rms_norm(ref_table(), context(), width, dtype),
+                             elementwise_tolerance(dtype)));
+      }
+    }
+  });
+}
+
+TEST_F(NormTest, RmsNormDoesNotDependOnThreads) {
+  EXPECT_TRUE(same_bits(run_rms_norm(cpu_table(), context(1), 1027, DType::kF32),
+                        run_rms_norm(cpu_table(), context(2), 1027, DType::kF32)));
+}
+
 TEST_F(NormTest, LayerNormOfAConstantIsTheShift) {
   const float x[] = {3, 3, 3, 3, 3};
   const float scale[] = {1, 2, 3, 4, 5};

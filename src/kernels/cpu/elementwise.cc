@@ -31,6 +31,16 @@ void add_span(float* x, const float* y, int64_t count) {
   });
 }
 
+template <class T>
+void multiply_span(T* x, const T* y, int64_t count) {
+  for_each_vector(count, [&](auto d, int64_t index) HWY_ATTR {
+    store_f32_as(d, hn::Mul(load_as_f32(d, x + index), load_as_f32(d, y + index)), x + index);
+  });
+}
+
+void multiply_f32(float* x, const float* y, int64_t count) { multiply_span(x, y, count); }
+void multiply_bf16(BFloat16* x, const BFloat16* y, int64_t count) { multiply_span(x, y, count); }
+
 void blend_span(float a, const float* x, float b, const float* y, float* out, int64_t count) {
   for_each_vector(count, [&](auto d, int64_t index) HWY_ATTR {
     const auto second = hn::Mul(hn::Set(d, b), hn::LoadU(d, y + index));
@@ -57,6 +67,8 @@ namespace {
 HWY_EXPORT(silu_to_f32);
 HWY_EXPORT(silu_to_bf16);
 HWY_EXPORT(add_span);
+HWY_EXPORT(multiply_f32);
+HWY_EXPORT(multiply_bf16);
 HWY_EXPORT(blend_span);
 HWY_EXPORT(gated_add_token);
 
@@ -85,6 +97,18 @@ void silu(const Context& context, const float* x, void* out, DType out_dtype, in
 void add(const Context& context, float* x, const float* y, int64_t count) {
   for_each_piece(context, count, [&](int64_t first, int64_t length) {
     HWY_DYNAMIC_DISPATCH(add_span)(x + first, y + first, length);
+  });
+}
+
+void multiply(const Context& context, void* x, const void* y, DType dtype, int64_t count) {
+  for_each_piece(context, count, [&](int64_t first, int64_t length) {
+    if (dtype == DType::kBF16) {
+      HWY_DYNAMIC_DISPATCH(multiply_bf16)
+      (static_cast<BFloat16*>(x) + first, static_cast<const BFloat16*>(y) + first, length);
+    } else {
+      HWY_DYNAMIC_DISPATCH(multiply_f32)
+      (static_cast<float*>(x) + first, static_cast<const float*>(y) + first, length);
+    }
   });
 }
 

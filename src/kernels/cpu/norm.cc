@@ -66,6 +66,28 @@ void layer_norm_token(const LayerNormArgs& args, int64_t token) {
   }
 }
 
+template <class Out>
+void rms_normalize(const float* x, const float* weight, int64_t width, float epsilon, Out* out) {
+  const float squares =
+      sum_features(x, width, [](auto, auto value) HWY_ATTR { return hn::Mul(value, value); });
+  const float inverse = 1.0F / std::sqrt(squares / static_cast<float>(width) + epsilon);
+  for_each_vector(width, [&](auto d, int64_t feature) HWY_ATTR {
+    const auto normed = hn::Mul(hn::LoadU(d, x + feature), hn::Set(d, inverse));
+    store_f32_as(d, hn::Mul(normed, hn::LoadU(d, weight + feature)), out + feature);
+  });
+}
+
+void rms_norm_token(const RmsNormArgs& args, int64_t token) {
+  const float* x = args.x + token * args.width;
+  if (args.out_dtype == DType::kBF16) {
+    rms_normalize(x, args.weight, args.width, args.epsilon,
+                  static_cast<BFloat16*>(args.out) + token * args.width);
+  } else {
+    rms_normalize(x, args.weight, args.width, args.epsilon,
+                  static_cast<float*>(args.out) + token * args.width);
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace nextscale::kernels::cpu
 HWY_AFTER_NAMESPACE();
@@ -74,10 +96,17 @@ HWY_AFTER_NAMESPACE();
 namespace nextscale::kernels::cpu {
 
 HWY_EXPORT(layer_norm_token);
+HWY_EXPORT(rms_norm_token);
 
 void layer_norm(const Context& context, const LayerNormArgs& args) {
   for_each_token(context, args.rows * args.tokens, args.width, [&](int64_t token) {
     HWY_DYNAMIC_DISPATCH(layer_norm_token)(args, token);
+  });
+}
+
+void rms_norm(const Context& context, const RmsNormArgs& args) {
+  for_each_token(context, args.tokens, args.width, [&](int64_t token) {
+    HWY_DYNAMIC_DISPATCH(rms_norm_token)(args, token);
   });
 }
 

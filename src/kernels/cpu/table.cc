@@ -17,11 +17,15 @@ KernelTable make_table() {
   table.split_heads = cpu::split_heads;
   table.attention = cpu::attention;
   table.attention_scratch = cpu::attention_scratch;
+  table.rms_norm = cpu::rms_norm;
+  table.relative_attention = cpu::relative_attention;
+  table.relative_attention_scratch = cpu::relative_attention_scratch;
   table.group_stats = cpu::group_stats;
   table.gather_rows = cpu::gather_rows;
   table.resample = cpu::resample;
   table.silu = cpu::silu;
   table.add = cpu::add;
+  table.multiply = cpu::multiply;
   table.blend = cpu::blend;
   return table;
 }

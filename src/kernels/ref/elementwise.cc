@@ -29,6 +29,12 @@ void add(const Context& /*context*/, float* x, const float* y, int64_t count) {
   for (int64_t index = 0; index < count; ++index) x[index] += y[index];
 }
 
+void multiply(const Context& /*context*/, void* x, const void* y, DType dtype, int64_t count) {
+  for (int64_t index = 0; index < count; ++index) {
+    store(x, dtype, index, load(x, dtype, index) * load(y, dtype, index));
+  }
+}
+
 void blend(const Context& /*context*/, float a, const float* x, float b, const float* y, float* out,
            int64_t count) {
   for (int64_t index = 0; index < count; ++index) {

@@ -31,4 +31,20 @@ void layer_norm(const Context& /*context*/, const LayerNormArgs& args) {
   }
 }
 
+void rms_norm(const Context& /*context*/, const RmsNormArgs& args) {
+  for (int64_t token = 0; token < args.tokens; ++token) {
+    const int64_t start = token * args.width;
+    double squares = 0.0;
+    for (int64_t feature = 0; feature < args.width; ++feature) {
+      squares += double{args.x[start + feature]} * args.x[start + feature];
+    }
+    const double inverse =
+        1.0 / std::sqrt(squares / static_cast<double>(args.width) + args.epsilon);
+    for (int64_t feature = 0; feature < args.width; ++feature) {
+      store(args.out, args.out_dtype, start + feature,
+            args.x[start + feature] * inverse * args.weight[feature]);
+    }
+  }
+}
+
 }  // namespace nextscale::kernels::ref

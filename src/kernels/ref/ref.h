@@ -20,11 +20,16 @@ void gated_add(const Context& context, const GatedAddArgs& args);
 void split_heads(const Context& context, const SplitHeadsArgs& args);
 void attention(const Context& context, const AttentionArgs& args);
 size_t attention_scratch(const Context& context, const AttentionArgs& shape, int64_t max_keys);
+void rms_norm(const Context& context, const RmsNormArgs& args);
+void relative_attention(const Context& context, const RelativeAttentionArgs& args);
+size_t relative_attention_scratch(const Context& context, const RelativeAttentionArgs& shape,
+                                  int64_t longest);
 void group_stats(const Context& context, const GroupStatsArgs& args);
 void gather_rows(const Context& context, const GatherRowsArgs& args);
 void resample(const Context& context, const ResampleArgs& args);
 void silu(const Context& context, const float* x, void* out, DType out_dtype, int64_t count);
 void add(const Context& context, float* x, const float* y, int64_t count);
+void multiply(const Context& context, void* x, const void* y, DType dtype, int64_t count);
 void blend(const Context& context, float a, const float* x, float b, const float* y, float* out,
            int64_t count);
 

@@ -15,11 +15,15 @@ const KernelTable& ref_table() {
       .split_heads = ref::split_heads,
       .attention = ref::attention,
       .attention_scratch = ref::attention_scratch,
+      .rms_norm = ref::rms_norm,
+      .relative_attention = ref::relative_attention,
+      .relative_attention_scratch = ref::relative_attention_scratch,
       .group_stats = ref::group_stats,
       .gather_rows = ref::gather_rows,
       .resample = ref::resample,
       .silu = ref::silu,
       .add = ref::add,
+      .multiply = ref::multiply,
       .blend = ref::blend,
   };
   return kTable;
