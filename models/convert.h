@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,7 +20,10 @@ struct ConvertOptions {
   std::filesystem::path vae;
   std::filesystem::path output;
   // Sides of the scales; needed only where the checkpoint does not record them.
-  std::vector<int64_t> patch_nums;
+  std::vector<int64_t> patch_nums{};
+  // Size of the picture that runs make unless told otherwise; empty for the published one. Only for
+  // families that have a choice.
+  std::string size{};
   DType dtype = DType::kBF16;  // of matrices, f32 or bf16; vectors and embeddings stay f32
   ExistingFolder existing = ExistingFolder::kRefuse;
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// nextscale-random-checkpoint: the command line of random_checkpoint.h.
+// nextscale-random-checkpoint: the command line of random_checkpoint.h
+// and random_infinity.h.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
@@ -7,13 +8,18 @@
 #include <string>
 
 #include "apps/random_checkpoint/random_checkpoint.h"
+#include "apps/random_checkpoint/random_infinity.h"
 #include "core/error_format.h"
 
 namespace nextscale {
 namespace {
 
+constexpr int kMaxShards = 999;
+
 struct Flags {
   RandomVarShape shape;
+  std::string infinity;  // a published size; empty: a VAR model of `shape`
+  int shards = 1;
   std::filesystem::path folder = ".";
   uint64_t seed = 0;
   bool only_transformer = false;
@@ -41,6 +47,9 @@ void add_flags(CLI::App& app, Flags& flags) {
   app.add_option("--classes", flags.shape.classes, "Classes")->capture_default_str();
   app.add_option("--vae-ch", flags.shape.base_channels, "Base channels of the decoder")
       ->capture_default_str();
+  app.add_option("--infinity", flags.infinity, "An Infinity model instead: 125m, 2b or 8b");
+  app.add_option("--shards", flags.shards, "With --infinity: files of the transformer")
+      ->check(CLI::Range(1, kMaxShards));
   app.add_flag("--without-buffers", flags.without_buffers,
                "Leave out what follows from the geometry");
   CLI::Option* transformer =
@@ -48,7 +57,24 @@ void add_flags(CLI::App& app, Flags& flags) {
   app.add_flag("--only-vae", flags.only_vae, "Write no transformer")->excludes(transformer);
 }
 
+void run_infinity(const Flags& flags) {
+  const InfinityConfig config = random_infinity_config(published_infinity_shape(flags.infinity));
+  std::filesystem::create_directories(flags.folder);
+  if (!flags.only_vae) {
+    const std::string ending = flags.shards > 1 ? "_weights" : ".pth";
+    const auto path = flags.folder / fmt::format("infinity_{}{}", flags.infinity, ending);
+    write_random_infinity(path, config, flags.seed, flags.shards);
+    fmt::print("{}\n", path.string());
+  }
+  if (!flags.only_transformer) {
+    const auto path = flags.folder / fmt::format("infinity_vae_d{}.pth", config.latent_channels);
+    write_random_infinity_vae(path, config, flags.seed + 1);
+    fmt::print("{}\n", path.string());
+  }
+}
+
 void run(const Flags& flags) {
+  if (!flags.infinity.empty()) return run_infinity(flags);
   const VarConfig config = random_var_config(flags.shape);
   const Buffers buffers = flags.without_buffers ? Buffers::kNone : Buffers::kOfficial;
   std::filesystem::create_directories(flags.folder);
@@ -73,7 +99,7 @@ int report(const std::exception& exception, ErrorCode code) noexcept {
 }
 
 int run_program(int argc, char** argv) {
-  CLI::App app("Writes VAR checkpoints in the official format with random weights");
+  CLI::App app("Writes VAR and Infinity checkpoints in the official formats with random weights");
   Flags flags;
   add_flags(app, flags);
   CLI11_PARSE(app, argc, argv);

@@ -4,6 +4,7 @@
 #include <array>
 #include <nlohmann/json.hpp>
 
+#include "core/error_format.h"
 #include "models/folder_writer.h"
 #include "models/var/var_checkpoint.h"
 #include "models/var/var_tensors.h"
@@ -36,6 +37,10 @@ std::vector<TensorInfo> stored_vae(const VarConfig& config) {
 
 VarConfig convert_var(const ConvertOptions& options, const ConvertProgress& report) {
   require_storable(options.dtype);
+  if (!options.size.empty()) {
+    fail(ErrorCode::kUsage,
+         "convert: --size is not for VAR models, whose pictures have one size; leave it out");
+  }
   const auto first = Checkpoint::open(options.transformer);
   const CheckpointPart transformer = find_var_transformer(*first);
   const auto second = options.vae.empty() ? nullptr : Checkpoint::open(options.vae);

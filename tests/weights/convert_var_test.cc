@@ -11,12 +11,11 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
-#include "apps/random_checkpoint/pickle_writer.h"
 #include "apps/random_checkpoint/random_checkpoint.h"
-#include "apps/random_checkpoint/torch_writer.h"
 #include "core/error_format.h"
 #include "models/var/convert.h"
 #include "models/var/var_tensors.h"
+#include "tests/weights/convert_checks.h"
 #include "tests/weights/temporary_folder.h"
 #include "weights/model_folder.h"
 #include "weights/safetensors.h"
@@ -35,17 +34,6 @@ VarConfig tiny_config() {
                             .latent_channels = 4,
                             .classes = 5,
                             .base_channels = 32});
-}
-
-// Writes a torch file of zeros with these tensors; `nested` puts them under that key.
-void write_zeros(const std::filesystem::path& path, const std::vector<TensorInfo>& tensors) {
-  std::vector<TorchStorage> storages;
-  for (size_t index = 0; index < tensors.size(); ++index) {
-    storages.push_back(
-        {std::to_string(index), tensors[index].num_bytes(),
-         [](uint64_t, std::span<std::byte> out) { std::ranges::fill(out, std::byte{0}); }});
-  }
-  write_torch_file(path, "zeros", flat_torch_pickle(tensors), std::move(storages));
 }
 
 class ConvertVar : public testing::Test {
@@ -83,30 +71,6 @@ class ConvertVar : public testing::Test {
   ConvertOptions options_;
 };
 
-TensorInfo& named(std::vector<TensorInfo>& tensors, std::string_view name) {
-  return *std::ranges::find(tensors, name, &TensorInfo::name);
-}
-
-void expect_same_values(Checkpoint& source, const std::string& prefix,
-                        const SafetensorsFile& stored) {
-  for (const TensorInfo& info : stored.tensors()) {
-    const TensorInfo* original = source.find(prefix + info.name);
-    ASSERT_NE(original, nullptr) << info.name;
-    std::vector<std::byte> bytes(original->num_bytes());
-    source.read(original->name, bytes);
-    const ConstTensorView view = stored.view(info.name);
-    std::vector<float> got(static_cast<size_t>(view.shape.num_elements()));
-    std::vector<float> wanted(got.size());
-    copy_to_f32(view, got);
-    copy_to_f32({bytes.data(), original->dtype, original->shape}, wanted);
-    if (view.dtype == DType::kBF16) {
-      std::ranges::transform(wanted, wanted.begin(),
-                             [](float value) { return to_f32(to_bf16(value)); });
-    }
-    EXPECT_EQ(got, wanted) << info.name;
-  }
-}
-
 class ConvertGolden : public testing::TestWithParam<std::tuple<const char*, DType>> {};
 
 TEST_P(ConvertGolden, KeepsEveryValue) {
@@ -121,9 +85,10 @@ TEST_P(ConvertGolden, KeepsEveryValue) {
   const ModelFolder model = open_model_folder(folder / "out");
   EXPECT_NO_THROW(verify_model_folder(model));
   EXPECT_EQ(model.weights_dtype, dtype);
-  expect_same_values(*Checkpoint::open(source / "var.pth"), "",
+  expect_same_values({Checkpoint::open(source / "var.pth").get(), ""},
                      SafetensorsFile(model.transformer()));
-  expect_same_values(*Checkpoint::open(source / "vae.pth"), "", SafetensorsFile(model.vae()));
+  expect_same_values({Checkpoint::open(source / "vae.pth").get(), ""},
+                     SafetensorsFile(model.vae()));
 }
 
 TEST_P(ConvertGolden, FindsTheGeometry) {
@@ -165,7 +130,7 @@ TEST(ConvertRandom, RoundTripKeepsEveryValue) {
                .patch_nums = {},
                .dtype = DType::kF32});
   const SafetensorsFile stored(folder / "out" / kTransformerName);
-  expect_same_values(*Checkpoint::open(folder / "var.pth"), "", stored);
+  expect_same_values({Checkpoint::open(folder / "var.pth").get(), ""}, stored);
   EXPECT_EQ(stored.tensors().size(), var_transformer_tensors(config).size()) << "buffers were kept";
 }
 
@@ -222,7 +187,7 @@ TEST_F(ConvertVar, RefusesImpossibleGeometry) {
 }
 
 TEST_F(ConvertVar, SaysWhichFamilyAnotherCheckpointLooksLike) {
-  options_.transformer = test_data("weights/infinity_tiny_a.pth");
+  options_.transformer = test_data("infinity/tiny_a/infinity.pth");
   EXPECT_THAT(error(), HasSubstr("it looks like an Infinity transformer"));
 }
 

@@ -106,7 +106,7 @@ TEST(TorchFile, FlattensNestedDictionariesAndSkipsPlainValues) {
 }
 
 TEST(TorchFile, ReadsTensorsWrappedByTheirType) {
-  const auto checkpoint = Checkpoint::open(test_data("weights/infinity_tiny_a.pth"));
+  const auto checkpoint = Checkpoint::open(test_data("infinity/tiny_a/infinity.pth"));
   EXPECT_EQ(checkpoint->format(), "torch");
   EXPECT_EQ(checkpoint->tensors().size(), 106U);
   EXPECT_EQ(checkpoint->find("cfg_uncond")->shape, (Shape{32, 256}));
