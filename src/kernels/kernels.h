@@ -209,6 +209,45 @@ struct RelativeAttentionArgs {
 using RelativeAttentionScratch = size_t (*)(const Context&, const RelativeAttentionArgs& shape,
                                             int64_t longest);
 
+// ---- What cache policies ask of a head's candidates ---------------------------------------------
+//
+// For one (row, kv head) at a time, on the calling thread: several may run side by side, each in a
+// workspace of its own (64-byte aligned, of the size that the function beside it says).
+
+// Statistics over the columns of A = softmax(softmax_scale * q k^T), whose rows are some queries of
+// the current scale and whose columns are the candidates, cached ones first. Means over the query
+// heads of the group. Without `softmax` A are the logits, of which only sums can be asked for.
+struct ColumnStatisticsArgs {
+  const float* q = nullptr;  // [group, queries, head_dim]
+  int64_t group = 1;
+  int64_t queries = 0;
+  std::span<const int32_t> observed = {};  // [n] which of the queries, ascending
+  int64_t head_dim = 0;
+  float softmax_scale = 1.0F;
+  bool softmax = true;
+  KvSegment cached = {};
+  KvSegment current = {};
+  float* sums = nullptr;       // [candidates] sum_i A[i, j]
+  float* variances = nullptr;  // [candidates] over i, divisor n - 1 (0 if n = 1); null: not wanted
+  float* entropies = nullptr;  // [candidates] -sum_i A[i, j] ln A[i, j]; null: not wanted
+  std::span<std::byte> workspace = {};
+
+  int64_t candidates() const { return cached.tokens + current.tokens; }
+};
+
+// For every row of x, which row of `targets` has the largest dot product with it, the first of
+// several.
+struct NearestArgs {
+  const float* x = nullptr;  // [count, width]
+  int64_t count = 0;
+  const float* targets = nullptr;  // [num_targets, width]
+  int64_t num_targets = 0;
+  int64_t width = 0;
+  int32_t* nearest = nullptr;  // [count]
+  float* products = nullptr;   // [count]
+  std::span<std::byte> workspace = {};
+};
+
 // ---- Decoder, channels last ---------------------------------------------------------------------
 
 // Most groups that group_stats takes.
@@ -280,6 +319,12 @@ struct KernelTable {
   void (*rms_norm)(const Context&, const RmsNormArgs&);
   void (*relative_attention)(const Context&, const RelativeAttentionArgs&);
   RelativeAttentionScratch relative_attention_scratch;
+  void (*column_statistics)(const ColumnStatisticsArgs&);
+  size_t (*column_statistics_workspace)(int64_t candidates, int64_t observed, int64_t head_dim);
+  // out[i] = length of the value of token i.
+  void (*value_lengths)(const KvSegment&, int64_t head_dim, float* out);
+  void (*nearest)(const NearestArgs&);
+  size_t (*nearest_workspace)(int64_t width);
   void (*group_stats)(const Context&, const GroupStatsArgs&);
   void (*gather_rows)(const Context&, const GatherRowsArgs&);
   void (*resample)(const Context&, const ResampleArgs&);

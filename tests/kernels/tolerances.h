@@ -42,6 +42,13 @@ inline Tolerance attention_tolerance(DType out, double highest_score) {
   return {3e-6 + 4e-7 * highest_score, relative_tolerance(out)};
 }
 
+// Statistics of attention, whose weights pass on the rounding error of scores below
+// `highest_score`. Spreads of nearly equal weights, and entropies of nearly certain ones, cancel
+// out.
+inline Tolerance statistics_tolerance(double highest_score) {
+  return {1e-7, 3e-6 + 4e-7 * highest_score};
+}
+
 // Golden vectors: what the files' README asks for.
 constexpr Tolerance kGoldenTolerance = {2e-6, 0.0};
 

@@ -20,6 +20,11 @@ KernelTable make_table() {
   table.rms_norm = cpu::rms_norm;
   table.relative_attention = cpu::relative_attention;
   table.relative_attention_scratch = cpu::relative_attention_scratch;
+  table.column_statistics = cpu::column_statistics;
+  table.column_statistics_workspace = cpu::column_statistics_workspace;
+  table.value_lengths = cpu::value_lengths;
+  table.nearest = cpu::nearest;
+  table.nearest_workspace = cpu::nearest_workspace;
   table.group_stats = cpu::group_stats;
   table.gather_rows = cpu::gather_rows;
   table.resample = cpu::resample;

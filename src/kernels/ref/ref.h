@@ -24,6 +24,11 @@ void rms_norm(const Context& context, const RmsNormArgs& args);
 void relative_attention(const Context& context, const RelativeAttentionArgs& args);
 size_t relative_attention_scratch(const Context& context, const RelativeAttentionArgs& shape,
                                   int64_t longest);
+void column_statistics(const ColumnStatisticsArgs& args);
+size_t column_statistics_workspace(int64_t candidates, int64_t observed, int64_t head_dim);
+void value_lengths(const KvSegment& segment, int64_t head_dim, float* out);
+void nearest(const NearestArgs& args);
+size_t nearest_workspace(int64_t width);
 void group_stats(const Context& context, const GroupStatsArgs& args);
 void gather_rows(const Context& context, const GatherRowsArgs& args);
 void resample(const Context& context, const ResampleArgs& args);
