@@ -5,8 +5,11 @@
 #include <charconv>
 #include <cmath>
 #include <numeric>
+#include <optional>
+#include <string>
 
 #include "core/error_format.h"
+#include "core/memory_info.h"
 
 namespace nextscale {
 namespace {
@@ -15,10 +18,17 @@ namespace {
 constexpr double kRoundingGuard = 1e-9;
 constexpr double kPercent = 100.0;
 
-[[noreturn]] void refuse_budget(const PolicySpec& spec, std::string_view key,
-                                std::string_view value, std::string_view wanted) {
-  fail(ErrorCode::kUsage, "--kv: policy '{}' got {}={}, wanted {}; write for example {}:{}=30%",
-       spec.name, key, printable(value), wanted, spec.name, key);
+constexpr std::string_view kTokens = "tok";
+
+struct BudgetText {
+  const PolicySpec& spec;
+  std::string_view key;
+  std::string_view value;
+};
+
+[[noreturn]] void refuse(const BudgetText& text, std::string_view wanted, std::string_view valid) {
+  fail(ErrorCode::kUsage, "--kv: policy '{}' got {}={}, wanted {}; write for example {}:{}={}",
+       text.spec.name, text.key, printable(text.value), wanted, text.spec.name, text.key, valid);
 }
 
 // Reads a number that ends where `text` ends.
@@ -26,6 +36,35 @@ template <typename Number>
 bool read_all(std::string_view text, Number* number) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *number);
   return error == std::errc() && end == text.data() + text.size();
+}
+
+Budget share_of(const BudgetText& text) {
+  double percent = 0;
+  const bool is_number = read_all(text.value.substr(0, text.value.size() - 1), &percent);
+  if (!is_number || !(percent > 0) || !(percent <= kPercent)) {
+    refuse(text, "more than 0% and at most 100%", percent > kPercent ? "100%" : "30%");
+  }
+  return {.share = percent / kPercent, .tokens = 0};
+}
+
+Budget tokens_of(const BudgetText& text) {
+  int64_t tokens = 0;
+  const auto number = text.value.substr(0, text.value.size() - kTokens.size());
+  if (!read_all(number, &tokens) || tokens < 1) refuse(text, "at least 1tok", "1tok");
+  return {.share = 0, .tokens = tokens};
+}
+
+Budget bytes_of(const BudgetText& text, uint64_t token_bytes) {
+  const std::optional<uint64_t> bytes = read_bytes(text.value);
+  if (!bytes) refuse(text, "a size of at least one byte", "512MiB");
+  if (token_bytes == 0) {
+    refuse(text, "a share or tokens, because the bytes of a token are not known here", "30%");
+  }
+  const uint64_t tokens = *bytes / token_bytes;
+  if (tokens == 0) {
+    refuse(text, "at least one token per head, which takes " + format_bytes(token_bytes), "1tok");
+  }
+  return {.share = 0, .tokens = static_cast<int64_t>(tokens)};
 }
 
 // Real-valued shares; the total is below the sum of capacities.
@@ -136,27 +175,23 @@ int64_t ceil_budget(double share, int64_t sequence) {
   return static_cast<int64_t>(std::ceil(share * static_cast<double>(sequence) - kRoundingGuard));
 }
 
-Budget budget_setting(const PolicySpec& spec, std::string_view key) {
+Budget budget_setting(const PolicySpec& spec, std::string_view key, const PolicyContext& context,
+                      Budget fallback) {
   const auto found = spec.settings.find(std::string(key));
-  if (found == spec.settings.end()) return kDefaultBudget;
-  const std::string_view text = found->second;
-  if (text.ends_with('%')) {
-    double percent = 0;
-    if (!read_all(text.substr(0, text.size() - 1), &percent) || !(percent > 0) ||
-        !(percent <= kPercent)) {
-      refuse_budget(spec, key, text, "more than 0% and at most 100%");
-    }
-    return {.share = percent / kPercent, .tokens = 0};
+  if (found == spec.settings.end()) return fallback;
+  const BudgetText text{spec, key, found->second};
+  if (text.value.ends_with('%')) return share_of(text);
+  if (text.value.ends_with(kTokens)) return tokens_of(text);
+  if (text.value.ends_with('B')) return bytes_of(text, context.token_bytes);
+  refuse(text, "a share of the sequence (30%), tokens per head (2048tok) or bytes (512MiB)", "30%");
+}
+
+Budget cache_budget_setting(const PolicySpec& spec, const PolicyContext& context, Budget fallback) {
+  if (spec.settings.contains("cache") && spec.settings.contains("budget")) {
+    fail(ErrorCode::kUsage, "--kv: policy '{}' got cache and budget, which mean the same; give one",
+         spec.name);
   }
-  constexpr std::string_view kTokens = "tok";
-  if (text.ends_with(kTokens)) {
-    int64_t tokens = 0;
-    if (!read_all(text.substr(0, text.size() - kTokens.size()), &tokens) || tokens < 1) {
-      refuse_budget(spec, key, text, "at least 1tok");
-    }
-    return {.share = 0, .tokens = tokens};
-  }
-  refuse_budget(spec, key, text, "a share of the sequence (30%) or tokens per head (2048tok)");
+  return budget_setting(spec, "cache", context, budget_setting(spec, "budget", context, fallback));
 }
 
 std::vector<int64_t> allocate(std::span<const BudgetGroup> groups, int64_t total, int64_t floor) {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "policies/context.h"
 #include "policies/policy.h"
 #include "policies/spec.h"
 
@@ -26,9 +27,15 @@ inline constexpr Budget kDefaultBudget{.share = 0.3, .tokens = 0};
 // ceil(share * sequence), with a guard that keeps 0.3 * 680 at 204.
 int64_t ceil_budget(double share, int64_t sequence);
 
-// The setting `key` of a spec: `30%` or `2048tok`; kDefaultBudget if it is not given. Throws
-// Error(kUsage) for 0, more than 100 % and anything else.
-Budget budget_setting(const PolicySpec& spec, std::string_view key);
+// The setting `key` of a spec: `30%` of the whole sequence, `2048tok` per head, or `512MiB` for the
+// keys and values of one image, all its rows, layers and heads; `fallback` if it is not given.
+// Throws Error(kUsage) for 0, more than 100 %, less than one token and anything else.
+Budget budget_setting(const PolicySpec& spec, std::string_view key, const PolicyContext& context,
+                      Budget fallback = kDefaultBudget);
+
+// The setting `cache` of methods that attend everything and choose only what they keep; `budget`
+// is another word for it. Throws Error(kUsage), also if both are given.
+Budget cache_budget_setting(const PolicySpec& spec, const PolicyContext& context, Budget fallback);
 
 // One head of a group gets as many tokens as the others of its group.
 struct BudgetGroup {

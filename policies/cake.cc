@@ -8,13 +8,17 @@
 // is uniform (methods.md 7).
 //
 // Knobs: budget (30 %, as in HACK++ table I); window (32), kernel (5), gamma (200): official
-// defaults; tau1, tau2 (1; the original tunes them per model); alloc (lagged, uniform).
+// defaults; tau1, tau2 (1; the original tunes them per model); alloc (lagged; official: the same
+// with the rounding of the official code; uniform); protect,
+// scales kept before all others (none).
 #include "policies/cake.h"
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "policies/budget.h"
+#include "policies/protection.h"
 #include "policies/selection.h"
 #include "policies/settings.h"
 
@@ -31,6 +35,8 @@ constexpr double kLargestTau = 1e3;
 // Every layer keeps at least one token beside the window.
 constexpr int64_t kFloor = 1;
 
+enum class CakeAllocation { kLagged, kOfficial, kUniform };
+
 struct CakeSettings {
   Budget budget;
   int64_t window = kDefaultWindow;
@@ -38,7 +44,8 @@ struct CakeSettings {
   double gamma = kDefaultGamma;
   double tau1 = 1.0;
   double tau2 = 1.0;
-  bool lagged = true;
+  CakeAllocation allocation = CakeAllocation::kLagged;
+  Protection protection;
 };
 
 class Cake : public Policy {
@@ -48,24 +55,25 @@ class Cake : public Policy {
   Needs needs() const override {
     return {.queries = ObservedQueries::kLast,
             .num_queries = settings_.window,
-            .layer_budgets = settings_.lagged,
+            .scale_ids = settings_.protection.any(),
+            .layer_budgets = shares(),
             .selects = true};
   }
 
   Schedule schedule(const Geometry& geometry) const override {
     const int64_t budget = settings_.budget.of(geometry.tokens_through(geometry.num_scales() - 1));
-    return settings_.lagged ? shared_schedule(geometry, budget, kFloor)
-                            : coupled_schedule(geometry, budget);
+    return shares() ? shared_schedule(geometry, budget, kFloor)
+                    : coupled_schedule(geometry, budget);
   }
 
   void select(const HeadStatistics& head, Selection& selection) const override {
     const int64_t window = head.num_queries;
     if (head.num_attend <= window) {
-      attend_last(selection, head.num_attend, head.num_candidates);
+      attend_last(settings_.protection, head, selection);
     } else {
       score(head, selection);
-      attend_top_then_rest(selection, head.num_attend - window, head.num_candidates - window,
-                           head.num_candidates);
+      attend_top_then_rest(settings_.protection, head, head.num_attend - window,
+                           head.num_candidates - window, selection);
     }
     keep_attended(head, selection);
   }
@@ -87,17 +95,25 @@ class Cake : public Policy {
     const int64_t window = std::min(settings_.window, num_current);
     std::vector<int64_t> budgets(candidates.size(), budget);
     if (previous.empty() || budget <= window) return budgets;
-    std::vector<BudgetGroup> groups;
-    for (size_t layer = 0; layer < candidates.size(); ++layer) {
-      groups.push_back(
-          {.weight = preference(previous[layer]), .capacity = candidates[layer] - window});
+    std::vector<double> preferences;
+    for (const LayerStatistics& layer : previous) preferences.push_back(preference(layer));
+    const int64_t total = static_cast<int64_t>(candidates.size()) * (budget - window);
+    if (settings_.allocation == CakeAllocation::kOfficial) {
+      budgets = cake_official_budgets(preferences, total, std::ranges::min(candidates) - window);
+    } else {
+      std::vector<BudgetGroup> groups;
+      for (size_t layer = 0; layer < candidates.size(); ++layer) {
+        groups.push_back({.weight = preferences[layer], .capacity = candidates[layer] - window});
+      }
+      budgets = allocate(groups, total, kFloor);
     }
-    budgets = allocate(groups, static_cast<int64_t>(groups.size()) * (budget - window), kFloor);
     for (int64_t& each : budgets) each += window;
     return budgets;
   }
 
  private:
+  bool shares() const { return settings_.allocation != CakeAllocation::kUniform; }
+
   void score(const HeadStatistics& head, Selection& selection) const {
     const auto before = static_cast<size_t>(head.num_candidates - head.num_queries);
     const auto gamma = static_cast<float>(settings_.gamma);
@@ -116,18 +132,55 @@ class Cake : public Policy {
   CakeSettings settings_;
 };
 
+// One token each in turn to the layers below the cap.
+void hand_out(int64_t tokens, int64_t cap, std::vector<int64_t>* budgets) {
+  bool has_room = true;
+  while (tokens > 0 && has_room) {
+    has_room = false;
+    for (int64_t& budget : *budgets) {
+      if (tokens == 0 || budget >= cap) continue;
+      ++budget;
+      --tokens;
+      has_room = true;
+    }
+  }
+}
+
 }  // namespace
 
-std::unique_ptr<Policy> make_cake(const PolicySpec& spec, const PolicyContext& /*context*/) {
-  require_known_settings(spec, {"budget", "window", "kernel", "gamma", "tau1", "tau2", "alloc"});
-  return std::make_unique<Cake>(
-      CakeSettings{.budget = budget_setting(spec, "budget"),
-                   .window = count_setting(spec, "window", kDefaultWindow, 1),
-                   .kernel = kernel_setting(spec, "kernel", kDefaultKernel),
-                   .gamma = number_setting(spec, "gamma", kDefaultGamma, 0.0, kMaxGamma),
-                   .tau1 = number_setting(spec, "tau1", 1.0, kSmallestTau, kLargestTau),
-                   .tau2 = number_setting(spec, "tau2", 1.0, kSmallestTau, kLargestTau),
-                   .lagged = word_setting(spec, "alloc", {"lagged", "uniform"}, 0) == 0});
+std::vector<int64_t> cake_official_budgets(std::span<const double> preferences, int64_t total,
+                                           int64_t cap) {
+  const double sum = std::accumulate(preferences.begin(), preferences.end(), 0.0);
+  std::vector<int64_t> budgets;
+  int64_t clipped = 0;
+  int64_t rounded = total;
+  for (const double preference : preferences) {
+    const double share = sum > 0 ? preference / sum : 1.0 / static_cast<double>(preferences.size());
+    const auto whole = static_cast<int64_t>(share * static_cast<double>(total));
+    budgets.push_back(std::min(whole, cap));
+    clipped += whole - budgets.back();
+    rounded -= whole;
+  }
+  // In two rounds, because each begins with the first layer.
+  hand_out(clipped, cap, &budgets);
+  hand_out(rounded, cap, &budgets);
+  return budgets;
+}
+
+std::unique_ptr<Policy> make_cake(const PolicySpec& spec, const PolicyContext& context) {
+  require_known_settings(
+      spec, {"budget", "window", "kernel", "gamma", "tau1", "tau2", "alloc", "protect"});
+  constexpr CakeAllocation kAllocations[] = {CakeAllocation::kLagged, CakeAllocation::kOfficial,
+                                             CakeAllocation::kUniform};
+  return std::make_unique<Cake>(CakeSettings{
+      .budget = budget_setting(spec, "budget", context),
+      .window = count_setting(spec, "window", kDefaultWindow, 1),
+      .kernel = kernel_setting(spec, "kernel", kDefaultKernel),
+      .gamma = number_setting(spec, "gamma", kDefaultGamma, 0.0, kMaxGamma),
+      .tau1 = number_setting(spec, "tau1", 1.0, kSmallestTau, kLargestTau),
+      .tau2 = number_setting(spec, "tau2", 1.0, kSmallestTau, kLargestTau),
+      .allocation = kAllocations[word_setting(spec, "alloc", {"lagged", "official", "uniform"}, 0)],
+      .protection = protect_setting(spec, context)});
 }
 
 }  // namespace nextscale

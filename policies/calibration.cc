@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "policies/calibration.h"
 
+#include <algorithm>
 #include <string_view>
 
 #include "core/error_format.h"
 
 namespace nextscale {
 namespace {
+
+// Attention and its variances are far below, lengths too.
+constexpr double kMost = 1e12;
 
 void require_equal(std::string_view what, int64_t got, int64_t wanted) {
   if (got == wanted) return;
@@ -45,6 +49,19 @@ void require_orders_of(const Calibration& calibration, const Geometry& geometry)
   }
 }
 
+void require_budgets(const std::vector<int64_t>& budgets) {
+  if (budgets.empty()) return;
+  const bool any = std::ranges::any_of(budgets, [](int64_t budget) { return budget > 0; });
+  if (any && std::ranges::all_of(budgets, [](int64_t budget) {
+        return budget >= 0 && budget < static_cast<int64_t>(kMost);
+      })) {
+    return;
+  }
+  fail(ErrorCode::kMismatch,
+       "calibration: 'layer_budgets' got negative ones or none at all, wanted tokens per head; "
+       "import them anew");
+}
+
 }  // namespace
 
 void require_calibration_of(const Calibration& calibration, const Geometry& geometry) {
@@ -68,6 +85,15 @@ void require_calibration_of(const Calibration& calibration, const Geometry& geom
   require_size_if_any("layer_budgets", calibration.layer_budgets.size(), steps * geometry.layers);
   require_size_if_any("drafters", calibration.drafters.size(), steps * geometry.layers);
   require_orders_of(calibration, geometry);
+  for (const auto* values : {&calibration.mass, &calibration.sigma, &calibration.asi}) {
+    if (std::ranges::all_of(*values, [](double value) { return value >= 0 && value < kMost; })) {
+      continue;
+    }
+    fail(ErrorCode::kMismatch,
+         "calibration: a statistic is negative or no number, wanted sums of attention; make it "
+         "anew with `nextscale calibrate -m MODEL -n 50 -o FILE`");
+  }
+  require_budgets(calibration.layer_budgets);
 }
 
 Calibration flat_calibration(const Geometry& geometry) {

@@ -12,7 +12,7 @@
 namespace nextscale {
 
 struct PolicyContext {
-  Geometry geometry;
+  Geometry geometry = {};
   // Null if none is at hand: policies that need one refuse and name the next step.
   const Calibration* calibration = nullptr;
   // Bytes of one token in all (row, layer, kv head) lists of one image, its guidance rows included,

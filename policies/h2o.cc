@@ -4,7 +4,8 @@
 // Coupled. At large scales the recent half lies inside the current scale.
 //
 // Knobs: budget (30 %, as in HACK++ table I); heavy_ratio (0.5, official); obs, how many queries
-// vote (all, official; scoring then costs a whole attention matrix).
+// vote (all, official; scoring then costs a whole attention matrix); protect, scales kept before
+// all others (none).
 #include "policies/h2o.h"
 
 #include "policies/budget.h"
@@ -35,9 +36,10 @@ class H2o : public Policy {
 
 }  // namespace
 
-std::unique_ptr<Policy> make_h2o(const PolicySpec& spec, const PolicyContext& /*context*/) {
-  require_known_settings(spec, {"budget", "heavy_ratio", "obs"});
-  return std::make_unique<H2o>(budget_setting(spec, "budget"), heavy_hitters_setting(spec));
+std::unique_ptr<Policy> make_h2o(const PolicySpec& spec, const PolicyContext& context) {
+  require_known_settings(spec, {"budget", "heavy_ratio", "obs", "protect"});
+  return std::make_unique<H2o>(budget_setting(spec, "budget", context),
+                               heavy_hitters_setting(spec, context));
 }
 
 }  // namespace nextscale

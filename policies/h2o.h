@@ -7,7 +7,7 @@
 
 namespace nextscale {
 
-// `h2o`: budget, heavy_ratio, obs. Throws Error(kUsage) for other settings or bad values.
+// `h2o`: budget, heavy_ratio, obs, protect. Throws Error(kUsage) for other settings or bad values.
 std::unique_ptr<Policy> make_h2o(const PolicySpec& spec, const PolicyContext& context);
 
 }  // namespace nextscale

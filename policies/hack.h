@@ -1,21 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "policies/budget.h"
-#include "policies/head_calibration.h"
+#include "policies/context.h"
 #include "policies/policy.h"
+#include "policies/spec.h"
 
 namespace nextscale {
-
-// Knobs of HACK; where the defaults come from is said in hack.cc.
-struct HackSettings {
-  Budget budget = kDefaultBudget;
-  double beta = 1.0 / 3;
-  int64_t observed = 32;
-  int64_t kernel = 1;
-  int64_t first_scales = 2;
-  Merge final_merge = Merge::kPivot;
-};
 
 // Tokens per head of the two classes.
 struct HackBudgets {
@@ -27,8 +17,8 @@ struct HackBudgets {
 HackBudgets hack_budgets(int64_t contextual_heads, int64_t structural_heads, int64_t budget,
                          double beta);
 
-// The calibration must be of this geometry.
-std::unique_ptr<Policy> make_hack(const HackSettings& settings, const Geometry& geometry,
-                                  HeadCalibration calibration);
+// `hack`: budget, alpha, beta, nobs, kernel, first, merge, protect. Throws Error(kUsage) for other
+// settings or bad values, Error(kMismatch) if the calibration was not measured.
+std::unique_ptr<Policy> make_hack(const PolicySpec& spec, const PolicyContext& context);
 
 }  // namespace nextscale

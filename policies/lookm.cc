@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // LOOK-M (Wan et al., arXiv 2406.18139): H2O's choice, and every evicted token is merged into the
 // kept one with the most similar key before attention. Coupled. Its other idea, keeping text before
-// images, has nothing to act on in models without text in the cache.
+// images, is the knob protect.
 //
 // Knobs: budget (30 %, as in HACK++ table I); heavy_ratio (0.5) and obs (all) as in H2O; merge
-// (pivot, the published headline setting; average, weighted).
+// (pivot, the published headline setting; average, weighted); protect, scales kept before all
+// others (none).
 #include "policies/lookm.h"
 
 #include "policies/budget.h"
@@ -43,9 +44,10 @@ class Lookm : public Policy {
 
 }  // namespace
 
-std::unique_ptr<Policy> make_lookm(const PolicySpec& spec, const PolicyContext& /*context*/) {
-  require_known_settings(spec, {"budget", "heavy_ratio", "obs", "merge"});
-  return std::make_unique<Lookm>(budget_setting(spec, "budget"), heavy_hitters_setting(spec),
+std::unique_ptr<Policy> make_lookm(const PolicySpec& spec, const PolicyContext& context) {
+  require_known_settings(spec, {"budget", "heavy_ratio", "obs", "protect", "merge"});
+  return std::make_unique<Lookm>(budget_setting(spec, "budget", context),
+                                 heavy_hitters_setting(spec, context),
                                  merge_setting(spec, Merge::kPivot));
 }
 

@@ -7,7 +7,8 @@
 
 namespace nextscale {
 
-// `lookm`: budget, heavy_ratio, obs, merge. Throws Error(kUsage) for other settings or bad values.
+// `lookm`: budget, heavy_ratio, obs, protect, merge. Throws Error(kUsage) for other settings or bad
+// values.
 std::unique_ptr<Policy> make_lookm(const PolicySpec& spec, const PolicyContext& context);
 
 }  // namespace nextscale

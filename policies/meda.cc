@@ -7,7 +7,7 @@
 // the total stays exact (methods.md 9).
 //
 // Knobs: budget (30 %, as in HACK++ table I); heavy_ratio (0.5), obs (all) and merge (average,
-// official) as in LOOK-M; alloc (lagged, uniform).
+// official) and protect as in LOOK-M; alloc (lagged, uniform).
 #include "policies/meda.h"
 
 #include <algorithm>
@@ -80,9 +80,10 @@ class Meda : public Policy {
 
 }  // namespace
 
-std::unique_ptr<Policy> make_meda(const PolicySpec& spec, const PolicyContext& /*context*/) {
-  require_known_settings(spec, {"budget", "heavy_ratio", "obs", "merge", "alloc"});
-  return std::make_unique<Meda>(budget_setting(spec, "budget"), heavy_hitters_setting(spec),
+std::unique_ptr<Policy> make_meda(const PolicySpec& spec, const PolicyContext& context) {
+  require_known_settings(spec, {"budget", "heavy_ratio", "obs", "protect", "merge", "alloc"});
+  return std::make_unique<Meda>(budget_setting(spec, "budget", context),
+                                heavy_hitters_setting(spec, context),
                                 merge_setting(spec, Merge::kAverage),
                                 word_setting(spec, "alloc", {"lagged", "uniform"}, 0) == 0);
 }

@@ -7,8 +7,8 @@
 
 namespace nextscale {
 
-// `meda`: budget, heavy_ratio, obs, merge, alloc. Throws Error(kUsage) for other settings or bad
-// values.
+// `meda`: budget, heavy_ratio, obs, protect, merge, alloc. Throws Error(kUsage) for other settings
+// or bad values.
 std::unique_ptr<Policy> make_meda(const PolicySpec& spec, const PolicyContext& context);
 
 }  // namespace nextscale

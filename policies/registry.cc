@@ -9,8 +9,12 @@
 #include "policies/cake.h"
 #include "policies/full.h"
 #include "policies/h2o.h"
+#include "policies/hack.h"
+#include "policies/hackpp.h"
+#include "policies/heatkv.h"
 #include "policies/lookm.h"
 #include "policies/meda.h"
+#include "policies/scalekv.h"
 #include "policies/snapkv.h"
 #include "policies/streaming.h"
 
@@ -32,6 +36,14 @@ constexpr std::array kPolicies{
               "LOOK-M, arXiv 2406.18139", CalibrationUse::kNone, make_lookm},
     PolicyRow{"meda", "as lookm, with a budget per layer from attention entropy",
               "MEDA, arXiv 2502.17599", CalibrationUse::kNone, make_meda},
+    PolicyRow{"hack", "budgets by head class, chosen by attention or by scale",
+              "HACK, as told in arXiv 2606.08302", CalibrationUse::kRequired, make_hack},
+    PolicyRow{"hackpp", "as hack, with a budget of its own for the cache, shared by reliance on it",
+              "HACK++, arXiv 2606.08302", CalibrationUse::kRequired, make_hackpp},
+    PolicyRow{"scalekv", "all to layers that draft, little to layers that refine",
+              "ScaleKV, arXiv 2505.19602", CalibrationUse::kRequired, make_scalekv},
+    PolicyRow{"heatkv", "takes whole scales from the heads that need them least",
+              "HeatKV, arXiv 2605.14877", CalibrationUse::kRequired, make_heatkv},
 };
 
 std::unique_ptr<Policy> make_row(const PolicyRow& row, const PolicySpec& spec,

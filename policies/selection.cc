@@ -43,18 +43,6 @@ void pool1d(std::span<const float> x, int64_t kernel, Pool pool, std::span<float
   }
 }
 
-void attend_top_then_rest(Selection& selection, int64_t n, int64_t num_scored, int64_t candidates) {
-  top(selection.score.first(static_cast<size_t>(num_scored)), n, selection.order, selection.attend);
-  const auto rest = selection.attend.subspan(static_cast<size_t>(n),
-                                             static_cast<size_t>(candidates - num_scored));
-  std::iota(rest.begin(), rest.end(), static_cast<int32_t>(num_scored));
-  selection.num_attend = n + candidates - num_scored;
-}
-
-void attend_last(Selection& selection, int64_t n, int64_t candidates) {
-  attend_top_then_rest(selection, 0, candidates - n, candidates);
-}
-
 void keep_attended(const HeadStatistics& statistics, Selection& selection) {
   const bool is_last = statistics.step + 1 == statistics.num_steps;
   selection.num_keep = is_last ? 0 : selection.num_attend;

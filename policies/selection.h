@@ -21,13 +21,6 @@ void top(std::span<const float> score, int64_t n, std::span<int32_t> order, std:
 // which always divides by the kernel. `kernel` is odd.
 void pool1d(std::span<const float> x, int64_t kernel, Pool pool, std::span<float> out);
 
-// The best n of the first `num_scored` candidates by selection.score, then all candidates from
-// there on: the shape of every method that always keeps the newest. Writes `attend`.
-void attend_top_then_rest(Selection& selection, int64_t n, int64_t num_scored, int64_t candidates);
-
-// The last n candidates. Writes `attend`.
-void attend_last(Selection& selection, int64_t n, int64_t candidates);
-
 // Coupled methods: the selection that was attended becomes the cache, except at the last step.
 void keep_attended(const HeadStatistics& statistics, Selection& selection);
 

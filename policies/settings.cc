@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "core/error_format.h"
+#include "core/suggest.h"
 
 namespace nextscale {
 namespace {
@@ -29,9 +30,11 @@ Number in_range(const PolicySpec& spec, std::string_view key, Number fallback, N
   Number value{};
   const char* end = text->data() + text->size();
   const auto [stop, error] = std::from_chars(text->data(), end, value);
-  if (error == std::errc() && stop == end && value >= lowest && value <= highest) return value;
-  fail(ErrorCode::kUsage, "--kv: policy '{}' got {}={}, wanted {} to {}; the default is {}",
-       spec.name, key, printable(*text), lowest, highest, fallback);
+  const bool is_number = error == std::errc() && stop == end && value == value;
+  if (is_number && value >= lowest && value <= highest) return value;
+  const Number nearest = is_number ? std::clamp(value, lowest, highest) : fallback;
+  fail(ErrorCode::kUsage, "--kv: policy '{}' got {}={}, wanted {} to {}; write for example {}={}",
+       spec.name, key, printable(*text), lowest, highest, key, nearest);
 }
 
 }  // namespace
@@ -44,8 +47,9 @@ int64_t count_setting(const PolicySpec& spec, std::string_view key, int64_t fall
 int64_t kernel_setting(const PolicySpec& spec, std::string_view key, int64_t fallback) {
   const int64_t kernel = count_setting(spec, key, fallback, 1);
   if (kernel % 2 == 1) return kernel;
-  fail(ErrorCode::kUsage, "--kv: policy '{}' got {}={}, wanted an odd number; the default is {}",
-       spec.name, key, kernel, fallback);
+  fail(ErrorCode::kUsage,
+       "--kv: policy '{}' got {}={}, wanted an odd number; write for example {}={}", spec.name, key,
+       kernel, key, kernel + 1);
 }
 
 double number_setting(const PolicySpec& spec, std::string_view key, double fallback, double lowest,
@@ -59,8 +63,9 @@ size_t word_setting(const PolicySpec& spec, std::string_view key,
   if (!text) return fallback;
   const auto* const found = std::ranges::find(words, *text);
   if (found != words.end()) return static_cast<size_t>(found - words.begin());
-  fail(ErrorCode::kUsage, "--kv: policy '{}' got {}={}, wanted one of {}", spec.name, key,
-       printable(*text), fmt::join(words, ", "));
+  fail(ErrorCode::kUsage, "--kv: policy '{}' got {}={}, wanted one of {}{}", spec.name, key,
+       printable(*text), fmt::join(words, ", "),
+       did_you_mean(*text, {words.begin(), words.size()}));
 }
 
 }  // namespace nextscale

@@ -7,7 +7,8 @@
 
 namespace nextscale {
 
-// `snapkv`: budget, window, kernel, pool. Throws Error(kUsage) for other settings or bad values.
+// `snapkv`: budget, window, kernel, pool, protect. Throws Error(kUsage) for other settings or bad
+// values.
 std::unique_ptr<Policy> make_snapkv(const PolicySpec& spec, const PolicyContext& context);
 
 }  // namespace nextscale

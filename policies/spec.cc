@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "core/error_format.h"
+#include "core/suggest.h"
 
 namespace nextscale {
 namespace {
@@ -50,8 +51,8 @@ void require_known_settings(const PolicySpec& spec, std::initializer_list<std::s
       fail(ErrorCode::kUsage, "--kv: policy '{}' has no settings, got '{}={}'; write --kv {}",
            spec.name, printable(key), printable(value), spec.name);
     }
-    fail(ErrorCode::kUsage, "--kv: policy '{}' has no setting '{}'; it knows {}", spec.name,
-         printable(key), fmt::join(known, ", "));
+    fail(ErrorCode::kUsage, "--kv: policy '{}' has no setting '{}'{}; it knows {}", spec.name,
+         printable(key), did_you_mean(key, {known.begin(), known.size()}), fmt::join(known, ", "));
   }
 }
 

@@ -47,9 +47,9 @@ class Streaming : public Policy {
 
 }  // namespace
 
-std::unique_ptr<Policy> make_streaming(const PolicySpec& spec, const PolicyContext& /*context*/) {
+std::unique_ptr<Policy> make_streaming(const PolicySpec& spec, const PolicyContext& context) {
   require_known_settings(spec, {"budget", "sink"});
-  return std::make_unique<Streaming>(budget_setting(spec, "budget"),
+  return std::make_unique<Streaming>(budget_setting(spec, "budget", context),
                                      count_setting(spec, "sink", kDefaultSink, 0));
 }
 

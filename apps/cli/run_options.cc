@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run_options.h"
 
-#include <array>
-#include <cmath>
-#include <utility>
+#include <optional>
 
 #include "core/error_format.h"
+#include "core/memory_info.h"
 
 namespace nextscale::cli {
 namespace {
@@ -32,20 +31,7 @@ DType wanted_dtype(const std::string& flag, const std::string& text, DType autom
 }
 
 uint64_t parse_bytes(const std::string& flag, const std::string& text) {
-  constexpr std::array<std::pair<std::string_view, double>, 7> kUnits{{{"", 1},
-                                                                       {"B", 1},
-                                                                       {"KiB", 0x1p10},
-                                                                       {"MiB", 0x1p20},
-                                                                       {"GiB", 0x1p30},
-                                                                       {"MB", 1e6},
-                                                                       {"GB", 1e9}}};
-  constexpr double kMaxBytes = 0x1p60;
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  for (const auto& [unit, factor] : kUnits) {
-    if (end == text.c_str() || unit != end || !(value > 0) || value * factor > kMaxBytes) continue;
-    return static_cast<uint64_t>(value * factor);
-  }
+  if (const std::optional<uint64_t> bytes = read_bytes(text)) return *bytes;
   fail(ErrorCode::kUsage, "{}: got '{}', wanted a size such as 8GiB or 512MiB", flag,
        printable(text));
 }

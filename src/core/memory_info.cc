@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <fstream>
 #include <limits>
 #include <string>
+#include <utility>
 
 namespace nextscale {
 namespace {
@@ -57,6 +59,27 @@ std::string format_bytes(size_t bytes) {
   for (; value >= kKibi && unit + 1 < kUnits.size(); ++unit) value /= kKibi;
   return unit >= 2 ? fmt::format("{:.2f} {}", value, kUnits[unit])
                    : fmt::format("{:.1f} {}", value, kUnits[unit]);
+}
+
+std::optional<uint64_t> read_bytes(std::string_view text) {
+  constexpr std::array<std::pair<std::string_view, double>, 7> kUnits{{{"", 1},
+                                                                       {"B", 1},
+                                                                       {"KiB", 0x1p10},
+                                                                       {"MiB", 0x1p20},
+                                                                       {"GiB", 0x1p30},
+                                                                       {"MB", 1e6},
+                                                                       {"GB", 1e9}}};
+  constexpr double kMaxBytes = 0x1p60;
+  double value = 0;
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc()) return std::nullopt;
+  const std::string_view given(stop, static_cast<size_t>(end - stop));
+  for (const auto& [unit, factor] : kUnits) {
+    if (unit != given || !(value * factor >= 1) || value * factor > kMaxBytes) continue;
+    return static_cast<uint64_t>(value * factor);
+  }
+  return std::nullopt;
 }
 
 }  // namespace nextscale

@@ -3,7 +3,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace nextscale {
 
@@ -16,5 +19,9 @@ size_t available_memory_bytes();
 
 // "1.25 GiB", "640.0 KiB", "17 B".
 std::string format_bytes(size_t bytes);
+
+// "8GiB", "512MiB", "1.5GB" or "1000000": nothing if it is no such size, below 1 or beyond any
+// machine.
+std::optional<uint64_t> read_bytes(std::string_view text);
 
 }  // namespace nextscale

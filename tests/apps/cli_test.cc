@@ -78,7 +78,9 @@ TEST_F(Cli, MistakesGetOneSentenceAndTheirExitCode) {
   expect(generate("-s -1"), 2, "seed");
   expect(generate("-n 0 -o " + file("x.png")), 2, "-n: got 0");
   expect(generate("--dtype f8 -o " + file("x.png")), 2, "f8");
-  expect(generate("--kv hack -o " + file("x.png")), 2, "no policy 'hack'");
+  expect(generate("--kv hak -o " + file("x.png")), 2, "did you mean hack");
+  expect(generate("--kv hack -o " + file("x.png")), 3, "nextscale calibrate -m MODEL");
+  expect(generate("--kv h2o:budget=0% -o " + file("x.png")), 2, "budget=30%");
   expect(generate("-o /nowhere/x.png"), 8, "/nowhere");
   expect(generate("-o " + file("x.jpg")), 2, ".png");
   expect(generate("-n 1001 -o " + file("x.png")), 2, "folder ending in /");

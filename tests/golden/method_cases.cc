@@ -5,14 +5,16 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <memory>
 
 #include "attention/cached_attention.h"
 #include "core/error_format.h"
 #include "golden/golden_case.h"
-#include "policies/hack.h"
-#include "policies/hackpp.h"
+#include "policies/head_calibration.h"
+#include "policies/heatkv.h"
 #include "policies/registry.h"
+#include "policies/scalekv.h"
 
 namespace nextscale::golden {
 namespace {
@@ -20,22 +22,10 @@ namespace {
 // README.md of the cases.
 constexpr double kOutputTolerance = 2e-5;
 constexpr double kScoreTolerance = 1e-5;  // relative
+constexpr double kStatisticTolerance = 1e-5;
+constexpr double kZScoreTolerance = 1e-3;
 
 constexpr size_t kScratchBytes = size_t{1} << 24;
-
-// The reference's parameters in the words of --kv: `b` is in tokens per head and wins over shares.
-PolicySpec policy_spec(const nlohmann::json& run) {
-  PolicySpec spec{.name = run.at("method"), .settings = {}};
-  for (const auto& [key, value] : run.at("params").items()) {
-    if (key == "eta") continue;
-    if (key == "b") {
-      spec.settings["budget"] = value.dump() + "tok";
-    } else {
-      spec.settings[key] = value.is_string() ? value.get<std::string>() : value.dump();
-    }
-  }
-  return spec;
-}
 
 Geometry geometry_of(const nlohmann::json& config) {
   Geometry geometry{.layers = config.at("L"),
@@ -55,40 +45,66 @@ std::vector<Value> read_values(SafetensorsFile& file, const std::string& name) {
   return values;
 }
 
-HeadCalibration calibration_of(const GoldenCase& golden, const nlohmann::json& params) {
-  SafetensorsFile file(golden.folder / "expected_calibration.safetensors");
-  const std::string alpha = fmt::format("alpha{:g}", params.at("alpha").get<double>());
-  HeadCalibration result{.classes = {},
-                         .phi = read_values<float>(file, "phi"),
-                         .reliance = read_values<float>(file, "gbar." + alpha)};
-  for (const uint8_t contextual : read_values<uint8_t>(file, "contextual." + alpha)) {
-    result.classes.push_back(contextual == 1 ? HeadClass::kContextual : HeadClass::kStructural);
+// A parameter of the reference, in the words of --kv.
+std::string setting_text(const nlohmann::json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_array()) return value.dump();
+  std::string joined;
+  for (const auto& item : value) joined += (joined.empty() ? "" : "+") + item.dump();
+  return joined;
+}
+
+// Budgets of the reference are tokens per head and win over the shares that they came from, except
+// for HeatKV, where they are a share of the history.
+PolicySpec policy_spec(const GoldenCase& golden, const nlohmann::json& run) {
+  const std::map<std::string, std::string> budgets{
+      {"b", "budget"}, {"b_a", "attn"}, {"b_c", "cache"}, {"uniform", "cache"}, {"base", "base"}};
+  const std::map<std::string, std::string> words{
+      {"n_obs", "nobs"}, {"init_scales", "first"}, {"final_merge", "merge"}};
+  PolicySpec spec{.name = run.at("method"), .settings = {}};
+  for (const auto& [key, value] : run.at("params").items()) {
+    if (key.starts_with("eta")) continue;
+    if (const auto budget = budgets.find(key); budget != budgets.end()) {
+      spec.settings[budget->second] = value.dump() + "tok";
+    } else if (spec.name == "heatkv" && key == "budget") {
+      spec.settings["cache"] = fmt::format("{:.17g}%", 100 * value.get<double>());
+      spec.settings["of"] = "history";
+    } else if (const auto word = words.find(key); word != words.end()) {
+      spec.settings[word->second] = setting_text(value);
+    } else if (!(value.is_array() && value.empty())) {
+      spec.settings[key] = setting_text(value);
+    }
   }
+  if (spec.name == "heatkv") spec.settings.emplace("sink", golden.config.at("heat_sink").dump());
+  if (spec.name == "scalekv") {
+    spec.settings.emplace("drafters", golden.config.at("n_drafter").dump());
+  }
+  return spec;
+}
+
+Calibration calibration_of(const GoldenCase& golden) {
+  const Geometry geometry = geometry_of(golden.config);
+  SafetensorsFile file(golden.folder / "expected_calibration.safetensors");
+  const auto doubles = [&](const char* name) {
+    const std::vector<float> values = read_values<float>(file, name);
+    return std::vector<double>(values.begin(), values.end());
+  };
+  Calibration result;
+  result.layers = geometry.layers;
+  result.kv_heads = geometry.kv_heads;
+  result.scales = geometry.scales;
+  result.mass = doubles("mass");
+  result.sigma = doubles("sigma");
+  result.asi = doubles("asi");
+  // The reference leaves the first step undefined.
+  for (double& value : result.asi) value = std::isnan(value) ? 0.0 : value;
   return result;
 }
 
-// Methods whose calibration comes from the case.
 std::unique_ptr<Policy> make_method(const GoldenCase& golden, const nlohmann::json& run) {
-  const nlohmann::json& params = run.at("params");
-  if (run.at("method") == "hack") {
-    EXPECT_EQ(params.at("final_merge"), "pivot");
-    const HackSettings settings{.budget = {.share = 0, .tokens = params.at("b")},
-                                .beta = params.at("beta"),
-                                .observed = params.at("n_obs"),
-                                .kernel = params.at("kernel"),
-                                .first_scales = params.at("init_scales")};
-    return make_hack(settings, geometry_of(golden.config), calibration_of(golden, params));
-  }
-  if (run.at("method") != "hackpp")
-    return make_policy(policy_spec(run), {.geometry = geometry_of(golden.config)});
-  const HackppSettings settings{.attention = {.share = 0, .tokens = params.at("b_a")},
-                                .cache = {.share = 0, .tokens = params.at("b_c")},
-                                .tau = params.at("tau"),
-                                .observed = params.at("n_obs"),
-                                .kernel = params.at("kernel"),
-                                .floor = params.at("floor"),
-                                .protected_scales = params.value("protect", std::vector<int>{})};
-  return make_hackpp(settings, geometry_of(golden.config), calibration_of(golden, params));
+  const Calibration calibration = calibration_of(golden);
+  return make_policy(policy_spec(golden, run),
+                     {.geometry = geometry_of(golden.config), .calibration = &calibration});
 }
 
 // One integer tensor [layers, rows, heads, most] padded with -1, and where a head's list lies.
@@ -290,20 +306,12 @@ class Replay {
   std::vector<std::vector<int32_t>> kept_;  // [layers, rows, heads] ids in the cache
 };
 
-bool is_known(const std::string& method) {
-  if (method == "hack" || method == "hackpp") return true;
-  return std::ranges::any_of(policy_table(),
-                             [&](const PolicyRow& row) { return row.name == method; });
-}
-
 class MethodTest : public testing::Test {
  public:
   MethodTest(GoldenCase golden, nlohmann::json run)
       : golden_(std::move(golden)), run_(std::move(run)) {}
 
   void TestBody() override {
-    const std::string method = run_.at("method");
-    if (!is_known(method)) GTEST_SKIP() << "there is no policy '" << method << "' yet";
     for (const kernels::KernelTable* table : {&kernels::ref_table(), &kernels::cpu_table()}) {
       SCOPED_TRACE(std::string(table->name));
       Replay(golden_, run_, *table).run();
@@ -315,16 +323,91 @@ class MethodTest : public testing::Test {
   nlohmann::json run_;
 };
 
+// What is derived from the statistics of a case.
+class CalibrationTest : public testing::Test {
+ public:
+  explicit CalibrationTest(GoldenCase golden)
+      : golden_(std::move(golden)),
+        file_(golden_.folder / "expected_calibration.safetensors"),
+        calibration_(calibration_of(golden_)) {}
+
+  void TestBody() override {
+    require_calibration_of(calibration_, geometry_of(golden_.config));
+    check("gamma", history_reliance(calibration_), kStatisticTolerance);
+    check("scas", later_attention(calibration_), kStatisticTolerance);
+    check("asi_z", asi_z_scores(calibration_), kZScoreTolerance);
+    const HeadCalibration any = head_calibration(calibration_, 0.0);
+    check("phi", {any.phi.begin(), any.phi.end()}, kStatisticTolerance);
+    check_drafters();
+    check_orders();
+    for (const auto& run : golden_.config.at("runs")) {
+      if (run.at("params").contains("alpha")) check_classes(run.at("params").at("alpha"));
+    }
+  }
+
+ private:
+  // Where the reference has a value.
+  void check(const std::string& name, const std::vector<double>& got, double tolerance) {
+    const std::vector<float> want = read_values<float>(file_, name);
+    ASSERT_EQ(got.size(), want.size()) << name;
+    for (size_t at = 0; at < got.size(); ++at) {
+      if (std::isnan(want[at])) continue;
+      EXPECT_NEAR(got[at], want[at], tolerance) << name << " " << at;
+    }
+  }
+
+  // [layers, steps] there, [steps, layers] here.
+  void check_drafters() {
+    const std::vector<uint8_t> want = read_values<uint8_t>(file_, "drafter");
+    const std::vector<uint8_t> got =
+        scalekv_drafters(calibration_, golden_.config.at("n_drafter").get<int64_t>());
+    const size_t steps = calibration_.scales.size();
+    for (size_t at = 0; at < want.size(); ++at) {
+      const size_t there = at % steps * static_cast<size_t>(calibration_.layers) + at / steps;
+      EXPECT_EQ(got[there], want[at]) << "drafter " << at;
+    }
+  }
+
+  void check_orders() {
+    const int sink = golden_.config.at("heat_sink");
+    std::vector<int32_t> got;
+    for (const auto& order : heat_orders(calibration_, sink)) {
+      for (const LayerHead& at : order) {
+        got.push_back(static_cast<int32_t>(at.head));
+        got.push_back(static_cast<int32_t>(at.layer));
+      }
+    }
+    EXPECT_EQ(got, read_values<int32_t>(file_, "scas_orders"));
+  }
+
+  void check_classes(double alpha) {
+    const HeadCalibration got = head_calibration(calibration_, alpha);
+    std::vector<uint8_t> contextual;
+    for (const HeadClass type : got.classes) {
+      contextual.push_back(type == HeadClass::kContextual ? 1 : 0);
+    }
+    const std::string suffix = fmt::format("alpha{:g}", alpha);
+    EXPECT_EQ(contextual, read_values<uint8_t>(file_, "contextual." + suffix)) << suffix;
+    check("gbar." + suffix, got.reliance, kStatisticTolerance);
+  }
+
+  GoldenCase golden_;
+  SafetensorsFile file_;
+  Calibration calibration_;
+};
+
 }  // namespace
 
 void register_cases() {
   for (const GoldenCase& golden : find_cases("methods")) {
+    const auto suite = "methods/" + golden.name();
     for (const auto& run : golden.config.at("runs")) {
       testing::RegisterTest(
-          ("methods/" + golden.name()).c_str(), run.at("name").get<std::string>().c_str(), nullptr,
-          nullptr, __FILE__, __LINE__,
-          [golden, run]() -> testing::Test* { return new MethodTest(golden, run); });
+          suite.c_str(), run.at("name").get<std::string>().c_str(), nullptr, nullptr, __FILE__,
+          __LINE__, [golden, run]() -> testing::Test* { return new MethodTest(golden, run); });
     }
+    testing::RegisterTest(suite.c_str(), "calibration", nullptr, nullptr, __FILE__, __LINE__,
+                          [golden]() -> testing::Test* { return new CalibrationTest(golden); });
   }
 }
 

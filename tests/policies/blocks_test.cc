@@ -4,11 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "nextscale/error.h"
 #include "policies/budget.h"
+#include "policies/cake.h"
+#include "policies/method_data.h"
+#include "policies/protection.h"
 #include "policies/queries.h"
 #include "policies/selection.h"
 #include "policies/settings.h"
@@ -17,12 +18,6 @@ namespace nextscale {
 namespace {
 
 using nlohmann::json;
-
-// Never empty: a file without cases of that name is a failure.
-std::vector<json> unit_cases(const char* name) {
-  std::ifstream file(std::string(NEXTSCALE_TEST_DATA) + "/methods/unit_cases.json");
-  return json::parse(file).at(name).get<std::vector<json>>();
-}
 
 std::vector<int64_t> allocate_case(const json& unit) {
   std::vector<BudgetGroup> groups;
@@ -114,10 +109,23 @@ TEST(CeilBudget, GivesTheReferenceBudgets) {
   }
 }
 
-TEST(BudgetSetting, ReadsSharesAndTokens) {
-  const auto read = [](const char* text) {
-    return budget_setting(parse_policy_spec(text), "budget").of(1000);
+TEST(CakeOfficialBudgets, GiveTheReferenceBudgets) {
+  for (const json& unit : unit_cases("cake_one_shot")) {
+    const std::vector<double> preferences = unit["preference"];
+    EXPECT_EQ(cake_official_budgets(preferences, unit["total"], unit["cap"]),
+              unit["budgets"].get<std::vector<int64_t>>())
+        << unit;
+  }
+}
+
+TEST(BudgetSetting, ReadsSharesTokensAndBytes) {
+  const PolicyContext context{.token_bytes = 3000};
+  const auto read = [&](const char* text) {
+    return budget_setting(parse_policy_spec(text), "budget", context).of(1000);
   };
+  EXPECT_EQ(read("x:budget=3000B"), 1);
+  EXPECT_EQ(read("x:budget=1MiB"), (1 << 20) / 3000);
+  EXPECT_EQ(read("x:budget=0.9MB"), 300);
   EXPECT_EQ(read("x:budget=30%"), 300);
   EXPECT_EQ(read("x:budget=0.05%"), 1);
   EXPECT_EQ(read("x:budget=100%"), 1000);
@@ -126,11 +134,66 @@ TEST(BudgetSetting, ReadsSharesAndTokens) {
 }
 
 TEST(BudgetSetting, RefusesWhatIsNoBudget) {
-  for (const char* text : {"0%", "-3%", "101%", "nan%", "%", "30", "30 %", "0tok", "1.5tok", "tok",
-                           "512MiB", "3x%", "99999999999999999999tok"}) {
+  for (const char* text :
+       {"0%", "-3%", "101%", "nan%", "%", "30", "30 %", "0tok", "1.5tok", "tok", "2999B", "0MiB",
+        "-1MiB", "MiB", "nanB", "1e99GiB", "1KB", "3x%", "99999999999999999999tok"}) {
     const PolicySpec spec{.name = "x", .settings = {{"budget", text}}};
-    EXPECT_THROW(budget_setting(spec, "budget"), Error) << text;
+    EXPECT_THROW(budget_setting(spec, "budget", {.token_bytes = 3000}), Error) << text;
   }
+}
+
+TEST(BudgetSetting, RefusesBytesWhereATokenHasNone) {
+  EXPECT_THROW(budget_setting(parse_policy_spec("x:budget=512MiB"), "budget", {}), Error);
+}
+
+TEST(CacheBudgetSetting, HasTwoWordsOfWhichOneIsGiven) {
+  const auto read = [](const char* text) {
+    return cache_budget_setting(parse_policy_spec(text), {}, kDefaultBudget).of(1000);
+  };
+  EXPECT_EQ(read("x"), 300);
+  EXPECT_EQ(read("x:cache=10%"), 100);
+  EXPECT_EQ(read("x:budget=10%"), 100);
+  EXPECT_THROW(read("x:budget=10%,cache=10%"), Error);
+}
+
+TEST(ProtectSetting, NamesScalesOfTheModel) {
+  const PolicyContext context{.geometry = {.scales = {{1, 1}, {2, 2}, {3, 3}}}};
+  const auto read = [&](const char* text) {
+    return protect_setting(parse_policy_spec(text), context);
+  };
+  EXPECT_FALSE(read("x").any());
+  EXPECT_TRUE(read("x:protect=0+2").covers(0));
+  EXPECT_FALSE(read("x:protect=0+2").covers(1));
+  EXPECT_TRUE(read("x:protect=0+2").covers(2));
+  for (const char* text : {"x:protect=3", "x:protect=-1", "x:protect=0+", "x:protect=all"}) {
+    EXPECT_THROW(read(text), Error) << text;
+  }
+}
+
+TEST(Settings, NameTheNearestValidChoice) {
+  const auto refusal = [](const PolicySpec& spec, auto read) -> std::string {
+    try {
+      read(spec);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  using testing::HasSubstr;
+  EXPECT_THAT(refusal(parse_policy_spec("x:alpha=1.5"),
+                      [](const auto& spec) { number_setting(spec, "alpha", 0.2, 0, 1); }),
+              HasSubstr("alpha=1"));
+  EXPECT_THAT(refusal(parse_policy_spec("x:pool=mx"),
+                      [](const auto& spec) {
+                        word_setting(spec, "pool", {"avg", "max"}, 0);
+                      }),
+              HasSubstr("did you mean max"));
+  EXPECT_THAT(refusal(parse_policy_spec("x:budget=120%"),
+                      [](const auto& spec) { budget_setting(spec, "budget", {}); }),
+              HasSubstr("budget=100%"));
+  EXPECT_THAT(refusal(parse_policy_spec("x:taus=1"),
+                      [](const auto& spec) { require_known_settings(spec, {"tau"}); }),
+              HasSubstr("did you mean tau"));
 }
 
 TEST(Settings, RefuseWhatIsOutOfRange) {

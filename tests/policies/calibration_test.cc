@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 
 #include "nextscale/error.h"
@@ -48,6 +49,10 @@ TEST(Calibration, OfAnotherGeometryIsRefusedSayingWhatDiffers) {
   EXPECT_THAT(refusal([](Calibration* other) { other->scales[1] = {3, 2}; }), HasSubstr("scale 1"));
   EXPECT_THAT(refusal([](Calibration* other) { other->mass.pop_back(); }), HasSubstr("'mass'"));
   EXPECT_THAT(refusal([](Calibration* other) { other->drafters = {1}; }), HasSubstr("'drafters'"));
+  EXPECT_THAT(refusal([](Calibration* other) { other->sigma[0] = std::nan(""); }),
+              HasSubstr("no number"));
+  EXPECT_THAT(refusal([](Calibration* other) { other->layer_budgets.assign(6, 0); }),
+              HasSubstr("'layer_budgets'"));
 }
 
 TEST(Calibration, HoldsEveryHeadOnceInItsOrders) {
