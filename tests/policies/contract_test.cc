@@ -13,6 +13,7 @@
 
 #include "nextscale/error.h"
 #include "policies/budget.h"
+#include "policies/made_up_calibration.h"
 #include "policies/queries.h"
 #include "policies/registry.h"
 
@@ -25,27 +26,14 @@ const Geometry kGeometry{.layers = 3,
                          .head_dim = 8,
                          .scales = {{1, 1}, {2, 3}, {4, 4}, {5, 5}, {5, 7}}};
 
-// Made up, and different for every head and layer.
-const Calibration& made_up_calibration() {
-  static const Calibration calibration = [] {
-    Calibration result = flat_calibration(kGeometry);
-    for (size_t at = 0; at < result.mass.size(); ++at) {
-      result.mass[at] *= 1.0 + static_cast<double>(at * 7 % 13) / 13;
-    }
-    for (size_t at = 0; at < result.sigma.size(); ++at) {
-      result.sigma[at] = static_cast<double>(at * 5 % 7);
-    }
-    for (size_t at = 0; at < result.asi.size(); ++at) {
-      result.asi[at] = static_cast<double>(at * 3 % 5) / 5;
-    }
-    return result;
-  }();
-  return calibration;
+const Calibration& calibration() {
+  static const Calibration made_up = made_up_calibration(kGeometry);
+  return made_up;
 }
 
 std::unique_ptr<Policy> make_policy(const std::string& kv) {
   return nextscale::make_policy(parse_policy_spec(kv),
-                                {.geometry = kGeometry, .calibration = &made_up_calibration()});
+                                {.geometry = kGeometry, .calibration = &calibration()});
 }
 
 // Positive, with ties, and different for every head and step.
@@ -255,9 +243,8 @@ TEST_P(EveryPolicy, SaysWhetherItNeedsACalibration) {
   }
   Geometry other = kGeometry;
   ++other.layers;
-  EXPECT_THROW(
-      nextscale::make_policy(spec, {.geometry = other, .calibration = &made_up_calibration()}),
-      Error);
+  EXPECT_THROW(nextscale::make_policy(spec, {.geometry = other, .calibration = &calibration()}),
+               Error);
 }
 
 TEST_P(EveryPolicy, SchedulesNoMoreThanThereIs) {
