@@ -2,7 +2,7 @@
 # Read by ctest each time it runs: one test for each case of $NEXTSCALE_GOLDEN_DIR/<family>, or of
 # tests/data/<family> without the variable. A family's folder without cases becomes one test, which
 # fails; so does a $NEXTSCALE_GOLDEN_DIR in which no family has a folder.
-set(golden_families var methods)
+set(golden_families var methods infinity)
 if(DEFINED ENV{NEXTSCALE_GOLDEN_DIR})
   set(golden_root "$ENV{NEXTSCALE_GOLDEN_DIR}")
 else()

@@ -10,8 +10,10 @@
 
 #include "core/atomic_file.h"
 #include "core/error_format.h"
+#include "core/int8_row.h"
 #include "core/memory_info.h"
 #include "weights/file_error.h"
+#include "weights/mapped_file.h"
 #include "weights/model_folder.h"
 #include "weights/safetensors.h"
 #include "weights/sha256.h"
@@ -42,9 +44,21 @@ class Progress {
   std::string what_;
 };
 
-uint64_t bytes_of(const std::vector<TensorInfo>& tensors) {
+// What is written: what was asked for, and behind it the factors of i8 rows.
+std::vector<TensorInfo> written_tensors(const FolderFile& file) {
+  std::vector<TensorInfo> tensors = file.tensors;
+  for (const TensorInfo& tensor : file.tensors) {
+    if (tensor.dtype != DType::kI8) continue;
+    tensors.push_back(
+        {tensor.name + std::string(kRowFactorsEnding), DType::kF32, Shape{tensor.shape[0]}});
+  }
+  return tensors;
+}
+
+uint64_t bytes_of(const FolderFile& file) {
+  if (!file.copied.empty()) return fs::file_size(file.copied);
   uint64_t bytes = 0;
-  for (const TensorInfo& tensor : tensors) bytes += tensor.num_bytes();
+  for (const TensorInfo& tensor : written_tensors(file)) bytes += tensor.num_bytes();
   return bytes;
 }
 
@@ -63,41 +77,68 @@ class PartWriter {
       : part_(file.part),
         path_(folder / file.name),
         tensors_(file.tensors),
-        writer_(path_, tensors_, {{"format", "pt"}}) {}
+        writer_(path_, written_tensors(file), {{"format", "pt"}}) {}
 
   ModelFile run(Progress& progress) {
     progress.begin(fmt::format("writing {}", path_.filename().string()));
-    for (const TensorInfo& tensor : tensors_) copy(tensor, progress);
+    for (const TensorInfo& tensor : tensors_) {
+      const TensorInfo& stored = read(tensor.name);
+      if (tensor.dtype == DType::kI8) {
+        quantize(stored, progress);
+      } else {
+        copy(stored, tensor.dtype, progress);
+      }
+    }
+    writer_.write(std::as_bytes(std::span(factors_)));
+    progress.add(factors_.size() * sizeof(float));
     ModelFile file{path_.filename().string(), writer_.file_bytes(), ""};
     file.sha256 = writer_.finish();
     return file;
   }
 
  private:
-  void copy(const TensorInfo& wanted, Progress& progress) {
-    const TensorInfo& stored = *part_.find(wanted.name);
+  const TensorInfo& read(const std::string& name) {
+    const TensorInfo& stored = *part_.find(name);
     bytes_.resize(stored.num_bytes());
     part_.checkpoint->read(stored.name, bytes_);
-    const size_t element_bytes = dtype_bytes(stored.dtype);
-    const size_t count = bytes_.size() / element_bytes;
+    return stored;
+  }
+
+  // Widens elements [start, start + length) of what was read into values_.
+  void widen(const TensorInfo& stored, size_t start, size_t length) {
+    const ConstTensorView piece{bytes_.data() + start * dtype_bytes(stored.dtype), stored.dtype,
+                                Shape{static_cast<int64_t>(length)}};
+    values_.resize(length);
+    copy_to_f32(piece, values_);
+    if (all_finite(values_)) return;
+    fail(ErrorCode::kBadFile,
+         "convert: tensor '{}' of {} holds values that are not finite; the file is damaged, "
+         "download it again",
+         printable(stored.name), shown(part_.checkpoint->path()));
+  }
+
+  void copy(const TensorInfo& stored, DType dtype, Progress& progress) {
+    const auto count = static_cast<size_t>(stored.shape.num_elements());
     for (size_t start = 0; start < count; start += kPieceElements) {
       const size_t length = std::min(kPieceElements, count - start);
-      const ConstTensorView piece{bytes_.data() + start * element_bytes, stored.dtype,
-                                  Shape{static_cast<int64_t>(length)}};
-      values_.resize(length);
-      copy_to_f32(piece, values_);
-      write_piece(stored, wanted.dtype);
-      progress.add(length * dtype_bytes(wanted.dtype));
+      widen(stored, start, length);
+      write_piece(dtype);
+      progress.add(length * dtype_bytes(dtype));
     }
   }
 
-  void write_piece(const TensorInfo& stored, DType dtype) {
-    if (!all_finite(values_)) {
-      fail(ErrorCode::kBadFile,
-           "convert: tensor '{}' of {} holds values that are not finite; the file is damaged, "
-           "download it again",
-           printable(stored.name), shown(part_.checkpoint->path()));
+  void quantize(const TensorInfo& stored, Progress& progress) {
+    const auto columns = static_cast<size_t>(stored.shape[1]);
+    whole_.resize(columns);
+    for (size_t row = 0; row < static_cast<size_t>(stored.shape[0]); ++row) {
+      widen(stored, row * columns, columns);
+      factors_.push_back(quantize_row(values_, whole_));
+      writer_.write(std::as_bytes(std::span(whole_)));
     }
+    progress.add(static_cast<uint64_t>(stored.shape.num_elements()));
+  }
+
+  void write_piece(DType dtype) {
     if (dtype == DType::kF32) {
       writer_.write(std::as_bytes(std::span(values_)));
       return;
@@ -114,7 +155,24 @@ class PartWriter {
   std::vector<std::byte> bytes_;
   std::vector<float> values_;
   std::vector<BFloat16> halves_;
+  std::vector<int8_t> whole_;
+  std::vector<float> factors_;  // of all rows so far
 };
+
+ModelFile copy_file(const FolderFile& file, const fs::path& folder, Progress& progress) {
+  progress.begin(fmt::format("writing {}", file.name));
+  const MappedFile source(file.copied);
+  AtomicFile copy(folder / file.name);
+  copy.write(source.bytes());
+  copy.commit();
+  progress.add(source.size());
+  return {std::string(file.name), source.size(), sha256_hex(source.bytes())};
+}
+
+ModelFile write_file(const FolderFile& file, const fs::path& folder, Progress& progress) {
+  if (!file.copied.empty()) return copy_file(file, folder, progress);
+  return PartWriter(file, folder).run(progress);
+}
 
 json to_json(const ModelFile& file) {
   return {{"file", file.name}, {"bytes", file.bytes}, {"sha256", file.sha256}};
@@ -147,6 +205,10 @@ void require_space(const fs::path& output, uint64_t bytes) {
 std::set<fs::path> source_files(std::span<const FolderFile> files) {
   std::set<fs::path> result;
   for (const FolderFile& file : files) {
+    if (!file.copied.empty()) {
+      result.insert(file.copied);
+      continue;
+    }
     for (const fs::path& path : file.part.checkpoint->files()) result.insert(path);
   }
   return result;
@@ -163,7 +225,7 @@ void write_model_folder(const ConvertOptions& options, json config,
                         std::span<const FolderFile> files, const ConvertProgress& report) {
   const std::set<fs::path> sources = source_files(files);
   uint64_t total = 0;
-  for (const FolderFile& file : files) total += bytes_of(file.tensors);
+  for (const FolderFile& file : files) total += bytes_of(file);
   require_space(options.output, total);
   for (const fs::path& path : sources) total += fs::file_size(path);
   Progress progress(report, total);
@@ -174,7 +236,7 @@ void write_model_folder(const ConvertOptions& options, json config,
   config["weights_dtype"] = dtype_name(options.dtype);
   config["files"] = json::array();
   for (const FolderFile& file : files) {
-    config["files"].push_back(to_json(PartWriter(file, folder.staging()).run(progress)));
+    config["files"].push_back(to_json(write_file(file, folder.staging(), progress)));
   }
   config["sources"] = hash_sources(sources, progress);
   AtomicFile config_file(folder.staging() / kModelConfigName);

@@ -5,6 +5,7 @@
 // appears complete or not at all. Not thread safe for one output folder.
 #pragma once
 
+#include <filesystem>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
@@ -16,12 +17,15 @@
 
 namespace nextscale {
 
-// One file of the folder: these tensors of the part, in the types given here (f32 or bf16), which
-// must have been checked (require_tensors).
+// One file of the folder: these tensors of the part, in the types given here (f32, bf16, or i8 for
+// matrices), which must have been checked (require_tensors). An i8 matrix "x" comes with a tensor
+// "x_factors", one for each row (core/int8_row.h).
 struct FolderFile {
   std::string_view name;
-  CheckpointPart part;
-  std::vector<TensorInfo> tensors;
+  CheckpointPart part = {};
+  std::vector<TensorInfo> tensors = {};
+  // A file to copy as it is, instead of tensors.
+  std::filesystem::path copied = {};
 };
 
 // Throws Error(kUsage) unless this is a type that matrices can be stored in.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// nextscale-random-checkpoint: the command line of random_checkpoint.h
-// and random_infinity.h.
+// nextscale-random-checkpoint: the command line of random_checkpoint.h, random_infinity.h and
+// random_t5.h.
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
@@ -9,6 +9,7 @@
 
 #include "apps/random_checkpoint/random_checkpoint.h"
 #include "apps/random_checkpoint/random_infinity.h"
+#include "apps/random_checkpoint/random_t5.h"
 #include "core/error_format.h"
 
 namespace nextscale {
@@ -19,6 +20,7 @@ constexpr int kMaxShards = 999;
 struct Flags {
   RandomVarShape shape;
   std::string infinity;  // a published size; empty: a VAR model of `shape`
+  std::string t5;        // likewise
   int shards = 1;
   std::filesystem::path folder = ".";
   uint64_t seed = 0;
@@ -48,7 +50,8 @@ void add_flags(CLI::App& app, Flags& flags) {
   app.add_option("--vae-ch", flags.shape.base_channels, "Base channels of the decoder")
       ->capture_default_str();
   app.add_option("--infinity", flags.infinity, "An Infinity model instead: 125m, 2b or 8b");
-  app.add_option("--shards", flags.shards, "With --infinity: files of the transformer")
+  app.add_option("--t5", flags.t5, "A text encoder instead: small, base, large or xl");
+  app.add_option("--shards", flags.shards, "With --infinity or --t5: files of the weights")
       ->check(CLI::Range(1, kMaxShards));
   app.add_flag("--without-buffers", flags.without_buffers,
                "Leave out what follows from the geometry");
@@ -73,7 +76,14 @@ void run_infinity(const Flags& flags) {
   }
 }
 
+void run_t5(const Flags& flags) {
+  const auto folder = flags.folder / fmt::format("flan-t5-{}", flags.t5);
+  write_random_t5(folder, published_t5_config(flags.t5), flags.seed, flags.shards);
+  fmt::print("{}\n", folder.string());
+}
+
 void run(const Flags& flags) {
+  if (!flags.t5.empty()) return run_t5(flags);
   if (!flags.infinity.empty()) return run_infinity(flags);
   const VarConfig config = random_var_config(flags.shape);
   const Buffers buffers = flags.without_buffers ? Buffers::kNone : Buffers::kOfficial;
@@ -99,7 +109,8 @@ int report(const std::exception& exception, ErrorCode code) noexcept {
 }
 
 int run_program(int argc, char** argv) {
-  CLI::App app("Writes VAR and Infinity checkpoints in the official formats with random weights");
+  CLI::App app(
+      "Writes VAR, Infinity and T5 checkpoints in the official formats with random weights");
   Flags flags;
   add_flags(app, flags);
   CLI11_PARSE(app, argc, argv);

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "blocks/weight_loader.h"
 
+#include <utility>
+
 #include "core/error_format.h"
+#include "core/int8_row.h"
+#include "core/parallel.h"
 
 namespace nextscale {
 
@@ -21,11 +25,46 @@ std::unique_ptr<kernels::Linear> WeightLoader::linear(const std::string& name,
 std::unique_ptr<kernels::Linear> WeightLoader::linear(const std::string& weight_name,
                                                       const kernels::LinearSpec& spec,
                                                       const std::vector<float>& bias) {
-  const ConstTensorView weight = view(weight_name, Shape{spec.out_features, spec.in_features});
-  const ConstTensorView bias_view{bias.data(), DType::kF32, Shape{spec.out_features}};
-  auto result = context_.kernels->make_linear(context_, spec, weight, bias_view);
+  return pack(weight_name, spec, {bias.data(), DType::kF32, Shape{spec.out_features}});
+}
+
+std::unique_ptr<kernels::Linear> WeightLoader::linear_without_bias(
+    const std::string& weight_name, const kernels::LinearSpec& spec) {
+  return pack(weight_name, spec, {});
+}
+
+std::unique_ptr<kernels::Linear> WeightLoader::pack(const std::string& weight_name,
+                                                    const kernels::LinearSpec& spec,
+                                                    const ConstTensorView& bias) {
+  ConstTensorView weight = view(weight_name, Shape{spec.out_features, spec.in_features});
+  Tensor wide;
+  if (weight.dtype == DType::kI8) {
+    wide = widened(weight_name, weight, spec.compute);
+    weight = std::as_const(wide).view();
+  }
+  auto result = context_.kernels->make_linear(context_, spec, weight, bias);
   loaded_bytes_ += result->packed_bytes();
   file_.drop(weight_name);
+  return result;
+}
+
+Tensor WeightLoader::widened(const std::string& name, const ConstTensorView& matrix,
+                             DType dtype) const {
+  const int64_t columns = matrix.shape[1];
+  const std::vector<float> factors =
+      read(name + std::string(kRowFactorsEnding), Shape{matrix.shape[0]});
+  Tensor result(dtype, matrix.shape);
+  parallel_for(context_.num_threads, matrix.shape[0], [&](int64_t row, int) {
+    const float factor = factors[static_cast<size_t>(row)];
+    for (int64_t index = row * columns; index < (row + 1) * columns; ++index) {
+      const float value = factor * static_cast<float>(matrix.as<int8_t>()[index]);
+      if (dtype == DType::kBF16) {
+        result.as<BFloat16>()[index] = to_bf16(value);
+      } else {
+        result.as<float>()[index] = value;
+      }
+    }
+  });
   return result;
 }
 

@@ -27,6 +27,8 @@ class WeightLoader {
   std::unique_ptr<kernels::Linear> linear(const std::string& weight_name,
                                           const kernels::LinearSpec& spec,
                                           const std::vector<float>& bias);
+  std::unique_ptr<kernels::Linear> linear_without_bias(const std::string& weight_name,
+                                                       const kernels::LinearSpec& spec);
   // `name`.weight [out, in, kernel, kernel] and `name`.bias [out].
   std::unique_ptr<kernels::Conv> conv(const std::string& name, const kernels::ConvSpec& spec);
   // A tensor of this shape as f32: to keep, and to pass on (packed operators count their own
@@ -39,6 +41,11 @@ class WeightLoader {
 
  private:
   ConstTensorView view(const std::string& name, const Shape& shape) const;
+  std::unique_ptr<kernels::Linear> pack(const std::string& weight_name,
+                                        const kernels::LinearSpec& spec,
+                                        const ConstTensorView& bias);
+  // An int8 matrix times the factors of its rows, in the type of the products.
+  Tensor widened(const std::string& name, const ConstTensorView& matrix, DType dtype) const;
 
   const Context& context_;
   const SafetensorsFile& file_;

@@ -8,7 +8,7 @@
 #include "weights/file_error.h"
 #include "weights/mapped_file.h"
 #include "weights/safetensors.h"
-#include "weights/sharded_safetensors.h"
+#include "weights/sharded_checkpoint.h"
 #include "weights/torch_file.h"
 
 namespace nextscale {
@@ -60,6 +60,11 @@ fs::path weights_in_folder(const fs::path& folder) {
 
 enum class FileKind { kEmpty, kZip, kSafetensors, kIndex, kLegacyPickle, kLfsPointer, kUnknown };
 
+std::string start_of(const fs::path& path) {
+  const MappedFile file(path);
+  return {reinterpret_cast<const char*>(file.bytes().data()), std::min(file.size(), kSniffedBytes)};
+}
+
 FileKind kind_of(std::string_view start) {
   if (start.empty()) return FileKind::kEmpty;
   if (start.starts_with("PK\x03\x04") || start.starts_with("PK\x05\x06")) return FileKind::kZip;
@@ -102,16 +107,17 @@ FileKind kind_of(std::string_view start) {
 std::unique_ptr<Checkpoint> Checkpoint::open(const fs::path& path) {
   std::error_code error;
   if (fs::is_directory(path, error)) return open(weights_in_folder(path));
-  const MappedFile file(path);
-  const std::string_view start(reinterpret_cast<const char*>(file.bytes().data()),
-                               std::min(file.size(), kSniffedBytes));
+  if (kind_of(start_of(path)) == FileKind::kIndex) return std::make_unique<ShardedCheckpoint>(path);
+  return open_file(path);
+}
+
+std::unique_ptr<Checkpoint> Checkpoint::open_file(const fs::path& path) {
+  const std::string start = start_of(path);
   switch (const FileKind kind = kind_of(start)) {
     case FileKind::kZip:
       return std::make_unique<TorchFile>(path);
     case FileKind::kSafetensors:
       return std::make_unique<SafetensorsFile>(path);
-    case FileKind::kIndex:
-      return std::make_unique<ShardedSafetensors>(path);
     default:
       refuse(kind, path, start);
   }

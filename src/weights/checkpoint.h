@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Files → named tensors, whatever the file format: a safetensors file, a folder of safetensors
-// shards, or a torch.save file. Not for model folders (model_folder.h).
+// Files → named tensors, whatever the file format: a safetensors file, a torch.save file, or shards
+// of either with an index. Not for model folders (model_folder.h).
 //
 //   auto checkpoint = Checkpoint::open("var_d16.pth");
 //   for (const TensorInfo& tensor : checkpoint->tensors()) { ... }
@@ -37,6 +37,8 @@ class Checkpoint {
  public:
   // Decides by contents what `path` is. Throws Error: kNotFound, kBadFile, kUnsupported, kIo.
   static std::unique_ptr<Checkpoint> open(const std::filesystem::path& path);
+  // The same for a file that holds tensors itself: indices and folders are refused.
+  static std::unique_ptr<Checkpoint> open_file(const std::filesystem::path& path);
 
   virtual ~Checkpoint() = default;
 

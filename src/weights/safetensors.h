@@ -3,7 +3,7 @@
 //
 // SafetensorsFile maps a file and hands out views; it owns the mapping, so views die with it.
 // SafetensorsWriter streams a new file and makes it appear complete or not at all; it starts the
-// data at a multiple of 64 bytes. Sharded files: sharded_safetensors.h. Const calls are thread
+// data at a multiple of 64 bytes. Sharded files: sharded_checkpoint.h. Const calls are thread
 // safe.
 #pragma once
 

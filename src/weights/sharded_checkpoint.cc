@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "weights/sharded_safetensors.h"
+#include "weights/sharded_checkpoint.h"
 
 #include <algorithm>
 #include <map>
@@ -43,7 +43,7 @@ std::map<std::string, std::string> read_weight_map(const std::filesystem::path& 
 
 }  // namespace
 
-ShardedSafetensors::ShardedSafetensors(const std::filesystem::path& index_path)
+ShardedCheckpoint::ShardedCheckpoint(const std::filesystem::path& index_path)
     : Checkpoint(index_path) {
   std::map<std::string, size_t> shard_of_file;
   for (const auto& [tensor, file] : read_weight_map(index_path)) {
@@ -52,8 +52,8 @@ ShardedSafetensors::ShardedSafetensors(const std::filesystem::path& index_path)
       fail(ErrorCode::kUnsupported, "shards: {} names more than {} files; merge some",
            shown(index_path), kMaxShards);
     }
-    if (is_new) shards_.emplace_back(index_path.parent_path() / file);
-    const SafetensorsFile& shard = shards_[row->second];
+    if (is_new) shards_.push_back(open_file(index_path.parent_path() / file));
+    const Checkpoint& shard = *shards_[row->second];
     if (const auto type = shard.unreadable().find(tensor); type != shard.unreadable().end()) {
       unreadable_.insert(*type);
       continue;
@@ -67,16 +67,17 @@ ShardedSafetensors::ShardedSafetensors(const std::filesystem::path& index_path)
     tensors_.push_back(*info);
     shard_of_.push_back(row->second);
   }
+  format_ = shards_.empty() ? "sharded" : fmt::format("sharded {}", shards_.front()->format());
 }
 
-std::vector<std::filesystem::path> ShardedSafetensors::files() const {
+std::vector<std::filesystem::path> ShardedCheckpoint::files() const {
   std::vector<std::filesystem::path> result{path_};
-  for (const SafetensorsFile& shard : shards_) result.push_back(shard.path());
+  for (const auto& shard : shards_) result.push_back(shard->path());
   return result;
 }
 
-void ShardedSafetensors::read_tensor(size_t index, std::span<std::byte> out) {
-  shards_[shard_of_[index]].read(tensors_[index].name, out);
+void ShardedCheckpoint::read_tensor(size_t index, std::span<std::byte> out) {
+  shards_[shard_of_[index]]->read(tensors_[index].name, out);
 }
 
 }  // namespace nextscale

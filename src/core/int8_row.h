@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// Eight-bit weights: a row of numbers as whole numbers from -127 to 127 and one factor. Thread
+// safe: no state.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace nextscale {
+
+// In files, the factors of the rows of matrix "x" are the tensor "x_factors".
+inline constexpr std::string_view kRowFactorsEnding = "_factors";
+
+// Fills `out`, as long as `row`, and returns the factor with which row = factor * out to within
+// half a factor. Ties round to even; a row of zeros has the factor 0.
+float quantize_row(std::span<const float> row, std::span<int8_t> out);
+
+}  // namespace nextscale
