@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plan/planned_model.h"
+
+#include <cmath>
+#include <filesystem>
+#include <vector>
+
+#include "core/error_format.h"
+#include "core/suggest.h"
+#include "models/registry.h"
+#include "models/var/var_model.h"
+#include "weights/model_folder.h"
+
+namespace nextscale {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kMaxAspect = 100.0;  // beyond any schedule; the nearest is taken
+
+// The published VAR models (specs of the official repository): everything follows from the depth.
+VarConfig published_var(const KnownModel& model, const PictureSize& size) {
+  constexpr int64_t kSharedAdalnDepth = 36;
+  return {.layers = model.layers,
+          .heads = model.query_heads,
+          .head_dim = model.head_dim,
+          .width = model.query_heads * model.head_dim,
+          .ffn_width = 4 * model.query_heads * model.head_dim,
+          .classes = 1000,
+          .vocab = 4096,
+          .latent_channels = 32,
+          .patch_nums = {size.maps.begin(), size.maps.end()},
+          .shared_adaln = model.layers == kSharedAdalnDepth,
+          .base_channels = 160,
+          .channel_multipliers = {1, 1, 2, 2, 4},
+          .num_res_blocks = 2,
+          .num_phi_convs = 4,
+          .default_cfg = 1.5F,
+          .default_top_k = 900,
+          .default_top_p = 0.96F,
+          .class_names = "imagenet"};
+}
+
+std::unique_ptr<ModelDescription> describe_known(const KnownModel& model, const PictureSize& size) {
+  if (model.family == "var") return describe_var(published_var(model, size), {});
+  return nullptr;
+}
+
+double checked_aspect(const std::optional<double>& aspect) {
+  const double value = aspect.value_or(1.0);
+  if (value >= 1.0 / kMaxAspect && value <= kMaxAspect) return value;
+  fail(ErrorCode::kUsage, "--aspect: got {}, wanted height over width, such as 1.5 or 0.75", value);
+}
+
+PlannedModel plan_known(const KnownModel& model, const ModelChoice& choice) {
+  const PictureSize& size = find_size(model, choice.size);
+  const double aspect = checked_aspect(choice.aspect);
+  if (!size.maps.empty() && aspect != 1.0) {
+    fail(ErrorCode::kUsage, "--aspect: {} makes square pictures only, got {}; leave it out",
+         model.name, aspect);
+  }
+  PlannedModel result{.name = std::string(model.name),
+                      .family = std::string(model.family),
+                      .size = std::string(size.name),
+                      .pixels = picture_pixels(model, size, aspect),
+                      .geometry = engine_geometry(model, size, aspect),
+                      .description = describe_known(model, size),
+                      .parameters = model.parameters,
+                      .uncounted = model.uncounted,
+                      .paper = paper_model(model, size, aspect)};
+  if (result.description != nullptr) result.geometry = result.description->geometry();
+  return result;
+}
+
+std::string shown(const Grid& pixels) { return fmt::format("{}x{}", pixels.width, pixels.height); }
+
+// Whether the size that was asked for is the folder's.
+bool is_size(const std::string& text, const Grid& pixels) {
+  return text == std::to_string(std::max(pixels.height, pixels.width)) || text == shown(pixels);
+}
+
+PlannedModel plan_folder(const ModelChoice& choice) {
+  const ModelFolder folder = open_model_folder(choice.model);
+  PlannedModel result{.name = choice.model,
+                      .family = folder.family,
+                      .description = describe_model(folder.family, folder.config, folder.path)};
+  result.pixels = result.description->image_pixels();
+  if (!choice.size.empty() && !is_size(choice.size, result.pixels)) {
+    fail(ErrorCode::kUsage,
+         "--size: the model in {} makes pictures of {} pixels, got '{}'; leave it out",
+         choice.model, shown(result.pixels), printable(choice.size));
+  }
+  if (choice.aspect.has_value()) {
+    fail(ErrorCode::kUsage, "--aspect: a model folder has its own, got {}; leave it out",
+         *choice.aspect);
+  }
+  result.geometry = result.description->geometry();
+  result.paper = {.geometry = result.geometry, .pair_bytes = paper_pair_bytes(folder.family)};
+  return result;
+}
+
+[[noreturn]] void refuse(const std::string& name) {
+  std::vector<std::string_view> names;
+  for (const KnownModel& model : known_models()) names.push_back(model.name);
+  fail(ErrorCode::kNotFound,
+       "-m: '{}' is neither a model folder nor a known model{}; `nextscale plan --help` lists them",
+       printable(name), did_you_mean(name, names));
+}
+
+}  // namespace
+
+// A folder comes first: `convert -o var-d16` makes one that is called like the known model.
+PlannedModel choose_model(const ModelChoice& choice) {
+  if (fs::exists(fs::path(choice.model) / kModelConfigName)) return plan_folder(choice);
+  if (const KnownModel* known = find_known_model(choice.model)) return plan_known(*known, choice);
+  if (fs::exists(choice.model)) return plan_folder(choice);
+  refuse(choice.model);
+}
+
+}  // namespace nextscale

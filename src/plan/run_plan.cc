@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plan/run_plan.h"
+
+#include <algorithm>
+
+#include "cache/kv_cache.h"
+#include "engine/memory_plan.h"
+#include "plan/planned_policy.h"
+
+namespace nextscale {
+namespace {
+
+constexpr float kSomeGuidance = 1.0F;  // any strength runs twice the sequences
+constexpr int64_t kGuidedSequences = 2;
+
+// Bytes of what is held after a step, as if it were all there ever was.
+uint64_t held_bytes(const CacheShape& shape, const Schedule& lengths, int step) {
+  Schedule held(1, shape.layers, shape.kv_heads);
+  for (int64_t layer = 0; layer < shape.layers; ++layer) {
+    for (int64_t head = 0; head < shape.kv_heads; ++head) {
+      held.cached(0, layer, head) = lengths.cached(step, layer, head);
+    }
+  }
+  return KvCache::planned_bytes(shape, held, 1).total();
+}
+
+}  // namespace
+
+uint64_t RunPlan::peak_kv_bytes() const { return std::ranges::max(kv_bytes); }
+
+RunPlanner::RunPlanner(const PlannedModel& model, const RunSetup& setup,
+                       const Calibration* calibration, std::optional<float> cfg)
+    : model_(model), setup_(setup), calibration_(calibration) {
+  cfg_ = cfg.value_or(model.description == nullptr ? kSomeGuidance
+                                                   : model.description->defaults().cfg);
+}
+
+Batch RunPlanner::batch(int64_t images) const {
+  Batch batch;
+  batch.classes.assign(static_cast<size_t>(images), 0);
+  batch.cfg = cfg_;
+  return batch;
+}
+
+int64_t RunPlanner::sequences(int64_t images) const {
+  if (model_.description != nullptr) return model_.description->rows(batch(images));
+  return cfg_ != 0.0F ? kGuidedSequences * images : images;
+}
+
+CacheShape RunPlanner::cache_shape(const Policy& policy, int64_t images) const {
+  if (model_.description != nullptr) {
+    return nextscale::cache_shape(*model_.description, batch(images), setup_.types, policy);
+  }
+  return {.layers = model_.geometry.layers,
+          .rows = sequences(images),
+          .kv_heads = model_.geometry.kv_heads,
+          .head_dim = model_.geometry.head_dim,
+          .dtype = setup_.types.kv,
+          .token_scores = policy.needs().accumulated};
+}
+
+PolicyContext RunPlanner::policy_context() const {
+  const Geometry& geometry = model_.geometry;
+  const int64_t elements = 2 * geometry.layers * geometry.kv_heads * geometry.head_dim;
+  return {
+      .geometry = geometry,
+      .calibration = calibration_,
+      .token_bytes = static_cast<uint64_t>(sequences(1) * elements) * dtype_bytes(setup_.types.kv)};
+}
+
+void RunPlanner::add_memory(const Policy& policy, int64_t images, uint64_t limit,
+                            RunPlan* plan) const {
+  RunTypes types = setup_.types;
+  Plan memory;
+  for (const size_t strip_bytes : kDecoderStrips) {
+    types.strip_bytes = strip_bytes;
+    memory =
+        make_plan(batch_memory(setup_.context, *model_.description, batch(images), types, policy),
+                  setup_.process_bytes, images, Preview::kNo);
+    if (memory.peak <= limit) break;
+  }
+  plan->reserved_kv_bytes = memory.kv_cache;
+  plan->weights = memory.weights;
+  plan->activations = memory.activations;
+  plan->decoder = memory.decoder;
+  plan->peak = memory.peak;
+}
+
+void RunPlanner::add_known_memory(const Policy& policy, int64_t images, RunPlan* plan) const {
+  plan->reserved_kv_bytes =
+      KvCache::planned_bytes(cache_shape(policy, images), policy.schedule(model_.geometry),
+                             model_.geometry.num_scales())
+          .total();
+  for (const ParameterCount& part : model_.parameters) {
+    plan->weights += static_cast<uint64_t>(part.parameters) * dtype_bytes(setup_.types.compute);
+  }
+  plan->peak = plan->process + plan->weights + plan->reserved_kv_bytes;
+}
+
+RunPlan RunPlanner::plan(const RunQuestion& question, uint64_t limit) const {
+  const PlannedPolicy planned = make_planned_policy(question.spec, policy_context());
+  const Policy& policy = *planned.policy;
+  RunPlan plan;
+  plan.assumes_equal_heads = planned.assumes_equal_heads;
+  plan.process = setup_.process_bytes;
+  plan.steps = step_costs(
+      {.geometry = model_.geometry, .policy = policy, .sequences = sequences(question.images)});
+  const Schedule lengths = expected_lengths(policy, model_.geometry);
+  const CacheShape shape = cache_shape(policy, question.images);
+  for (int step = 0; step < model_.geometry.num_scales(); ++step) {
+    plan.kv_bytes.push_back(held_bytes(shape, lengths, step));
+  }
+  if (model_.description != nullptr) {
+    add_memory(policy, question.images, limit, &plan);
+  } else {
+    add_known_memory(policy, question.images, &plan);
+  }
+  return plan;
+}
+
+}  // namespace nextscale
