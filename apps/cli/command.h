@@ -11,6 +11,7 @@ void add_generate(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_trace(CLI::App& app);
+void add_plan(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_policies(CLI::App& app);
 void add_models(CLI::App& app);

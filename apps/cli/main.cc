@@ -72,6 +72,7 @@ int run(int argc, char** argv) {
   add_convert(app);
   add_inspect(app);
   add_trace(app);
+  add_plan(app);
   add_bench(app);
   add_policies(app);
   add_models(app);

@@ -93,6 +93,11 @@ TEST_F(Cli, MistakesGetOneSentenceAndTheirExitCode) {
   expect(kTool + " bench kv --shape var-d17", 2, "did you mean var-d16");
   expect(kTool + " bench kv --shape var-d16 --size 1M", 2, "256, 512");
   expect(kTool + " bench kv --layers 17", 2, "1 to 16");
+  expect(kTool + " plan -m infinity-9b", 3, "did you mean infinity-2b");
+  expect(kTool + " plan -m var-d16 --size 300", 2, "wanted 256");
+  expect(kTool + " plan -m var-d16 --batch 0", 2, "--batch: got 0");
+  expect(kTool + " plan -m var-d16 --memory lots", 2, "8GiB");
+  expect(kTool + " plan -m var-d16 --accounting rough", 2, "engine or paper");
   expect(kTool + " convert --family dall-e --transformer a --vae b -o c", 2, "no family");
   EXPECT_FALSE(fs::exists(file("x.png")));
 }
@@ -119,6 +124,26 @@ TEST_F(Cli, BenchComparesPoliciesWithTheFullCache) {
   EXPECT_LT(policies[1].at("held_bytes"), policies[0].at("held_bytes"));
   EXPECT_THAT(run(bench).output, HasSubstr("other programs"));
   EXPECT_THAT(run(bench + " --layers 1 --markdown").output, HasSubstr("| streaming |"));
+}
+
+TEST_F(Cli, PlanOfAFolderAgreesWithTheRun) {
+  const Result planned = run(kTool + " plan -m " + *model_ + " --kv snapkv:budget=40% --json");
+  ASSERT_EQ(planned.code, 0) << planned.output;
+  const auto plan = nlohmann::json::parse(planned.output);
+  EXPECT_TRUE(plan.at("memory").at("complete"));
+  const Result done = run(generate("--kv snapkv:budget=40% --json -o " + file("planned.png")));
+  const auto result = nlohmann::json::parse(done.output.substr(done.output.find("{\n")));
+  EXPECT_GE(plan.at("memory").at("kv_peak_bytes"), result.at("kv_bytes"));
+}
+
+TEST_F(Cli, PlanNeedsNoFilesForPublishedModels) {
+  const Result paper =
+      run(kTool + " plan -m infinity-2b --kv h2o:budget=30% --accounting paper --json");
+  ASSERT_EQ(paper.code, 0) << paper.output;
+  EXPECT_EQ(nlohmann::json::parse(paper.output).at("attention_tflops"), "15.34");
+  const Result text = run(kTool + " plan -m var-d30 --batch 64 --kv streaming --memory 5GiB");
+  EXPECT_EQ(text.code, 0);
+  EXPECT_THAT(text.output, HasSubstr("what fits is --batch"));
 }
 
 TEST_F(Cli, InspectPrintsTheCommandThatMakesThePictureAgain) {

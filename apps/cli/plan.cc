@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+// plan: what a run would take, before anything is loaded.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <limits>
+#include <memory>
+
+#include "command.h"
+#include "core/error_format.h"
+#include "plan_report.h"
+#include "run_options.h"
+
+namespace nextscale::cli {
+namespace {
+
+constexpr int64_t kMaxBatch = 1'000'000;
+constexpr float kMaxCfg = 1000.0F;  // as runs have it
+
+struct PlanOptions {
+  RunOptions run;  // of which a plan reads types, threads, memory and guidance
+  ModelChoice choice;
+  int64_t batch = 1;
+  std::string kv = "full";
+  std::string accounting = "engine";
+  bool json = false;
+};
+
+Accounting parse_accounting(const std::string& text) {
+  if (text == "engine") return Accounting::kEngine;
+  if (text == "paper") return Accounting::kPaper;
+  fail(ErrorCode::kUsage, "--accounting: got '{}', wanted engine or paper", printable(text));
+}
+
+void require_sound(const PlanOptions& options) {
+  if (options.batch < 1 || options.batch > kMaxBatch) {
+    fail(ErrorCode::kUsage, "--batch: got {}, wanted 1 to {} pictures at a time", options.batch,
+         kMaxBatch);
+  }
+  const float cfg = options.run.request.cfg.value_or(0.0F);
+  if (!(cfg >= 0.0F && cfg <= kMaxCfg)) {
+    fail(ErrorCode::kUsage, "--cfg: got {}, wanted 0 to {} (0: no guidance)", cfg, kMaxCfg);
+  }
+}
+
+const PolicySpec kFullCache{.name = "full", .settings = {}};
+
+void plan_run(const PlanOptions& options, const PlannedModel& model, const PolicySpec& spec) {
+  const EngineOptions engine = options.run.engine_options();
+  const RunSetup setup = run_setup(engine);
+  const RunPlanner planner(model, setup, nullptr, options.run.request.cfg);
+  // A published model may be planned for another machine than this one.
+  const bool is_elsewhere = engine.memory_limit_bytes == 0 && find_known_model(model.name);
+  const uint64_t limit = is_elsewhere ? std::numeric_limits<uint64_t>::max() : usable_bytes(engine);
+  const RunQuestion question{.spec = spec, .images = options.batch};
+  RunReport report{.subject = {.model = model,
+                               .kv = options.kv,
+                               .images = options.batch,
+                               .sequences = planner.sequences(options.batch)},
+                   .types = setup.types,
+                   .plan = planner.plan(question, limit),
+                   .full = planner.plan({kFullCache, options.batch}, limit),
+                   .limit = limit,
+                   .fit = {}};
+  if (engine.memory_limit_bytes > 0) report.fit = what_fits(planner, question, limit);
+  options.json ? print_json(report) : print_text(report);
+}
+
+void plan_paper(const PlanOptions& options, const PlannedModel& model, const PolicySpec& spec) {
+  constexpr int64_t kGuided = 2;
+  if (model.paper.pair_bytes == 0) {
+    fail(ErrorCode::kUnsupported,
+         "--accounting: no paper counts the {} family; leave the option out", model.family);
+  }
+  const PaperReport report{
+      .subject = {.model = model,
+                  .kv = options.kv,
+                  .images = options.batch,
+                  .sequences = kGuided * options.batch},
+      .plan = plan_as_papers_do(model.paper, spec, nullptr, options.batch),
+      .full = plan_as_papers_do(model.paper, kFullCache, nullptr, options.batch)};
+  options.json ? print_json(report) : print_text(report);
+}
+
+void plan(const PlanOptions& options) {
+  require_sound(options);
+  const Accounting accounting = parse_accounting(options.accounting);
+  const PlannedModel model = choose_model(options.choice);
+  const PolicySpec spec = parse_policy_spec(options.kv);
+  accounting == Accounting::kEngine ? plan_run(options, model, spec)
+                                    : plan_paper(options, model, spec);
+}
+
+std::string model_help() {
+  std::vector<std::string_view> names;
+  for (const KnownModel& model : known_models()) names.push_back(model.name);
+  return fmt::format("Model folder, or a published model: {}", fmt::join(names, ", "));
+}
+
+}  // namespace
+
+void add_plan(CLI::App& app) {
+  CLI::App* command = app.add_subcommand(
+      "plan", "Say what a run would cost, in memory and operations, without loading anything");
+  const auto options = std::make_shared<PlanOptions>();
+  RunOptions& run = options->run;
+  command->add_option("-m,--model", options->choice.model, model_help())->required();
+  command->add_option("--size", options->choice.size,
+                      "Picture size: 256, 512, 1024, or 0.06M, 0.25M, 0.60M, 1M (default: the "
+                      "model's own)");
+  command->add_option("--aspect", options->choice.aspect,
+                      "Height over width, for models that make other shapes than squares");
+  command->add_option("--batch", options->batch, "Pictures at a time")->capture_default_str();
+  command->add_option("--kv", options->kv, "Cache policy (see `nextscale policies`)")
+      ->capture_default_str();
+  command
+      ->add_option("--accounting", options->accounting,
+                   "engine: what this engine allocates and computes; paper: as the papers count")
+      ->capture_default_str();
+  command->add_option("--memory", run.memory, "Say what fits into this much, such as 8GiB");
+  command->add_option("--cfg", run.request.cfg,
+                      "Guidance strength, 0 for none (default: the model's)");
+  command->add_option("--dtype", run.dtype, "Type of products: auto, f32, bf16")
+      ->capture_default_str();
+  command->add_option("--kv-dtype", run.kv_dtype, "Type of cached keys and values: auto, f32, bf16")
+      ->capture_default_str();
+  command->add_option("-t,--threads", run.engine.threads, "Threads, 0 for all cores")
+      ->check(CLI::Range(0, kMaxThreads));
+  command->add_flag("--json", options->json, "Print as JSON");
+  command->callback([options] { plan(*options); });
+}
+
+}  // namespace nextscale::cli
