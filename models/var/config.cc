@@ -71,6 +71,10 @@ void parse_vae(const json& vae, VarConfig& config) {
     kRead.refuse("channel_multipliers", ConfigReader::member(vae, "channel_multipliers"),
                  fmt::format("{} whole numbers", kDecoderLevels));
   }
+  if (!std::ranges::is_sorted(config.channel_multipliers)) {
+    kRead.refuse("channel_multipliers", ConfigReader::member(vae, "channel_multipliers"),
+                 "ascending whole numbers");
+  }
   config.num_res_blocks = kRead.integer(vae, "num_res_blocks", 1, kMaxResBlocks);
   config.num_phi_convs = kRead.integer(vae, "num_phi_convs", 1, kMaxPhiConvs);
 }

@@ -26,10 +26,7 @@ class VarDescription final : public ModelDescription {
 
   int64_t num_classes() const override { return config_.classes; }
 
-  Grid image_pixels() const override {
-    const int64_t side = var_decoder_shape(config_, 0).image_side();
-    return {side, side};
-  }
+  Grid image_pixels() const override { return var_decoder_shape(config_, 0).image_size(); }
 
   SamplingDefaults defaults() const override {
     return {

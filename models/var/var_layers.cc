@@ -109,7 +109,9 @@ float var_softmax_scale(const VarConfig& config) {
 }
 
 DecoderShape var_decoder_shape(const VarConfig& config, size_t strip_bytes) {
-  return {.latent_side = config.patch_nums.back(),
+  const int64_t side = config.patch_nums.back();
+  return {.kind = DecoderKind::kVqgan,
+          .latent = {side, side},
           .latent_channels = config.latent_channels,
           .base_channels = config.base_channels,
           .multipliers = config.channel_multipliers,
@@ -149,8 +151,7 @@ VarLayers::VarLayers(const Context& context, const VarConfig& var_config, const 
   const SafetensorsFile vae_file(folder / "vae.safetensors");
   WeightLoader vae_loader(context, vae_file);
   quantizer = std::make_unique<VqQuantizer>(var_quantizer_shape(config), vae_loader);
-  decoder =
-      std::make_unique<VqvaeDecoder>(var_decoder_shape(config, types.strip_bytes), vae_loader);
+  decoder = std::make_unique<VaeDecoder>(var_decoder_shape(config, types.strip_bytes), vae_loader);
   loaded_bytes = loader.loaded_bytes() + vae_loader.loaded_bytes();
 }
 

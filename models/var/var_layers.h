@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "blocks/transformer_block.h"
+#include "blocks/vae_decoder.h"
 #include "blocks/vq_quantizer.h"
-#include "blocks/vqvae_decoder.h"
 #include "models/model.h"
 #include "models/var/config.h"
 
@@ -38,7 +38,7 @@ struct VarLayers {
   std::vector<float> start_positions;  // [tokens of scale 0, width]
   std::vector<float> positions;        // [all tokens, width]: absolute plus scale embedding
   std::unique_ptr<VqQuantizer> quantizer;
-  std::unique_ptr<VqvaeDecoder> decoder;
+  std::unique_ptr<VaeDecoder> decoder;
   size_t loaded_bytes = 0;
 };
 

@@ -42,7 +42,7 @@ size_t weight_bytes(const Context& context, const VarConfig& config, const Geome
          linear_bytes(context, config.latent_channels, width, DType::kF32) +
          static_cast<size_t>(vectors * width) * sizeof(float) +
          VqQuantizer::bytes(context, var_quantizer_shape(config)).packed +
-         VqvaeDecoder::bytes(context, var_decoder_shape(config, types.strip_bytes)).weights;
+         VaeDecoder::bytes(context, var_decoder_shape(config, types.strip_bytes)).weights;
 }
 
 size_t rounded(int64_t count, DType dtype = DType::kF32) {
@@ -93,7 +93,7 @@ ModelMemory var_memory(const Context& context, const VarConfig& config, const Ge
                         VqQuantizer::bytes(context, quantizer).scratch;
   memory.scratch =
       std::max({block, start, accept, logits_bytes(config, geometry, batch, types.compute)});
-  memory.decoder = VqvaeDecoder::bytes(context, decoder).scratch;
+  memory.decoder = VaeDecoder::bytes(context, decoder).scratch;
   return memory;
 }
 

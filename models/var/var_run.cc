@@ -258,8 +258,8 @@ void VarRun::next_input(const Context& context, int scale) {
 void VarRun::decode(const Context& context, int64_t image, float* rgb) {
   layers_.decoder->decode(context, f_hat(image), rgb);
   if (context.trace == nullptr) return;
-  const int64_t side = layers_.decoder->shape().image_side();
-  record_planes(*context.trace, "image", rgb, Shape{side, side, 3});
+  const Grid size = layers_.decoder->shape().image_size();
+  record_planes(*context.trace, "image", rgb, Shape{size.height, size.width, 3});
 }
 
 class VarModel final : public ScaleModel {

@@ -11,6 +11,9 @@
 // it.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -116,12 +119,16 @@ struct GatedAddArgs {
 };
 
 // Splits a fused qkv projection into heads; with `normalize`, q and k are divided by
-// max(their length, 1e-12) per head and q is then multiplied by head_scale.
+// max(their length, 1e-12) per head and q is then multiplied by head_scale. With a rotation,
+// element i of q and k at a token then becomes x[i] * cosines[i] + x[i ^ 1] * sines[i]:
+// neighbouring channels turn together, where the sines of even channels carry the minus.
 struct SplitHeadsArgs {
   const float* qkv =
       nullptr;  // [rows, tokens, query_heads + 2 kv_heads, head_dim]: q, k, v in order
   const float* head_scale = nullptr;  // [query_heads]; only read with `normalize`
   bool normalize = false;
+  const float* cosines = nullptr;  // [tokens, head_dim]; null: no rotation
+  const float* sines = nullptr;    // [tokens, head_dim]
   int64_t rows = 0;
   int64_t tokens = 0;
   int64_t query_heads = 0;
@@ -250,26 +257,46 @@ struct NearestArgs {
 
 // ---- Decoder, channels last ---------------------------------------------------------------------
 
-// Most groups that group_stats takes.
+// Most groups of channels that a normalisation has.
 inline constexpr int64_t kMaxGroups = 64;
 
-// mean and 1 / sqrt(variance + epsilon) of each group of consecutive channels over all pixels;
-// biased variance, accumulated so that the result is as good as a double-precision sum.
-struct GroupStatsArgs {
-  const float* x = nullptr;  // [pixels, channels]
-  int64_t pixels = 0;
+// Sums over the elements of each group of consecutive channels; in double precision, so that
+// subtracting the squared mean afterwards costs nothing that f32 results would show.
+struct GroupSums {
+  std::array<double, kMaxGroups> values{};
+  std::array<double, kMaxGroups> squares{};
+};
+
+// Adds rows of a picture to the sums, one row after the other: the result does not depend on how
+// the picture is cut into strips.
+struct GroupSumsArgs {
+  const float* x = nullptr;  // [rows, width, channels]
+  int64_t rows = 0;
+  int64_t width = 0;
   int64_t channels = 0;
   int64_t groups = 32;
-  float epsilon = 1e-6F;
-  float* mean = nullptr;     // [groups]
-  float* inverse = nullptr;  // [groups]
+  GroupSums* sums = nullptr;
 };
+
+// mean and 1 / sqrt(variance + epsilon) of each group of `elements` elements; biased variance.
+inline void group_moments(const GroupSums& sums, int64_t groups, int64_t elements, float epsilon,
+                          float* mean, float* inverse) {
+  const auto count = static_cast<double>(elements);
+  for (int64_t group = 0; group < groups; ++group) {
+    const auto at = static_cast<size_t>(group);
+    const double average = sums.values[at] / count;
+    const double variance = std::max(0.0, sums.squares[at] / count - average * average);
+    mean[group] = static_cast<float>(average);
+    inverse[group] = static_cast<float>(1.0 / std::sqrt(variance + static_cast<double>(epsilon)));
+  }
+}
 
 // Copies rows [first_row, first_row + rows) of a picture to `out`, optionally after
 // nearest-neighbour doubling, group normalisation and SiLU. Rows outside the picture become zeros.
 // All row and column numbers are those after doubling.
 struct GatherRowsArgs {
-  const float* x = nullptr;  // [height, width, channels], before doubling
+  const float* x = nullptr;  // [height, width, channels], before doubling, or some rows of it:
+  int64_t first_held = 0;    // the row that x begins with
   int64_t height = 0;
   int64_t width = 0;
   int64_t channels = 0;
@@ -325,7 +352,7 @@ struct KernelTable {
   void (*value_lengths)(const KvSegment&, int64_t head_dim, float* out);
   void (*nearest)(const NearestArgs&);
   size_t (*nearest_workspace)(int64_t width);
-  void (*group_stats)(const Context&, const GroupStatsArgs&);
+  void (*group_sums)(const Context&, const GroupSumsArgs&);
   void (*gather_rows)(const Context&, const GatherRowsArgs&);
   void (*resample)(const Context&, const ResampleArgs&);
   // out[i] = x[i] / (1 + exp(-x[i])), to f32 or bf16.

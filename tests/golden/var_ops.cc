@@ -178,8 +178,10 @@ class Ops {
     const std::vector<float> weight = expected_values(expected_, "group_norm.weight");
     const std::vector<float> bias = expected_values(expected_, "group_norm.bias");
     std::vector<float> x(static_cast<size_t>(pixels * channels));
-    std::array<float, 32> mean{};
-    std::array<float, 32> inverse{};
+    constexpr int64_t kGroups = 32;
+    constexpr float kEpsilon = 1e-6F;
+    std::array<float, kGroups> mean{};
+    std::array<float, kGroups> inverse{};
     for (const bool silu : {false, true}) {
       const std::string name = silu ? "group_norm_silu.out" : "group_norm.out";
       const std::vector<float> want = expected_values(expected_, name);
@@ -188,11 +190,14 @@ class Ops {
         for (int64_t at = 0; at < pixels * channels; ++at) {
           x[static_cast<size_t>(at)] = all[first + at % channels * pixels + at / channels];
         }
-        context.kernels->group_stats(context, {.x = x.data(),
-                                               .pixels = pixels,
-                                               .channels = channels,
-                                               .mean = mean.data(),
-                                               .inverse = inverse.data()});
+        kernels::GroupSums sums;
+        context.kernels->group_sums(context, {.x = x.data(),
+                                              .rows = shape[2],
+                                              .width = shape[3],
+                                              .channels = channels,
+                                              .sums = &sums});
+        kernels::group_moments(sums, kGroups, pixels * channels / kGroups, kEpsilon, mean.data(),
+                               inverse.data());
         std::vector<float> out(x.size());
         context.kernels->gather_rows(context, {.x = x.data(),
                                                .height = shape[2],

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <vector>
 
 #include "tests/kernels/kernel_test.h"
@@ -10,30 +11,40 @@ struct Stats {
   std::vector<float> mean, inverse;
 };
 
-Stats run_stats(const KernelTable& table, const Context& ctx, const Tensor& x, int64_t groups) {
+// Statistics of a picture that comes in strips of `strip_rows`.
+Stats run_stats(const KernelTable& table, const Context& ctx, const Tensor& x, int64_t groups,
+                int64_t strip_rows = 1 << 20) {
+  constexpr float kEpsilon = 1e-6F;
+  const int64_t rows = x.shape()[0];
+  GroupSums sums;
+  GroupSumsArgs args{.width = x.shape()[1], .channels = x.shape()[2], .groups = groups};
+  args.sums = &sums;
+  for (int64_t row = 0; row < rows; row += args.rows) {
+    args.rows = std::min(strip_rows, rows - row);
+    args.x = x.as<float>() + row * args.width * args.channels;
+    table.group_sums(ctx, args);
+  }
   Stats stats{std::vector<float>(static_cast<size_t>(groups)),
               std::vector<float>(static_cast<size_t>(groups))};
-  GroupStatsArgs args{.x = x.as<float>(), .pixels = x.shape()[0], .channels = x.shape()[1]};
-  args.groups = groups;
-  args.mean = stats.mean.data();
-  args.inverse = stats.inverse.data();
-  table.group_stats(ctx, args);
+  group_moments(sums, groups, rows * args.width * args.channels / groups, kEpsilon,
+                stats.mean.data(), stats.inverse.data());
   return stats;
 }
 
 struct StatsCase {
-  int64_t pixels, channels, groups;
+  int64_t rows, width, channels, groups;
 };
 
-constexpr StatsCase kStatsCases[] = {{1, 1, 1},      {1, 32, 32},   {7, 64, 32},   {31, 160, 32},
-                                     {256, 640, 32}, {4099, 33, 3}, {1000, 20, 4}, {97, 128, 64}};
+constexpr StatsCase kStatsCases[] = {{1, 1, 1, 1},     {1, 1, 32, 32},    {7, 1, 64, 32},
+                                     {1, 31, 160, 32}, {16, 16, 640, 32}, {41, 100, 33, 3},
+                                     {100, 10, 20, 4}, {1, 97, 128, 64}};
 
 class DecoderTest : public KernelTest {};
 
 TEST_F(DecoderTest, GroupStatsMatchRef) {
   for_each_instruction_set([&] {
     for (const StatsCase& size : kStatsCases) {
-      const Tensor x = random_tensor(DType::kF32, {size.pixels, size.channels}, 1, 4.0F);
+      const Tensor x = random_tensor(DType::kF32, {size.rows, size.width, size.channels}, 1, 4.0F);
       const Stats fast = run_stats(cpu_table(), context(), x, size.groups);
       const Stats plain = run_stats(ref_table(), context(), x, size.groups);
       for (size_t group = 0; group < fast.mean.size(); ++group) {
@@ -47,7 +58,7 @@ TEST_F(DecoderTest, GroupStatsMatchRef) {
 TEST_F(DecoderTest, GroupStatsSurviveALargeMean) {
   // Values around 100 that differ by thousandths: squares in f32 would lose the variance.
   constexpr int64_t kPixels = 5000;
-  Tensor x = random_tensor(DType::kF32, {kPixels, 32}, 2, 0.01F);
+  Tensor x = random_tensor(DType::kF32, {50, 100, 32}, 2, 0.01F);
   for (int64_t index = 0; index < kPixels * 32; ++index) x.as<float>()[index] += 100.0F;
   const Stats fast = run_stats(cpu_table(), context(), x, 4);
   const Stats plain = run_stats(ref_table(), context(), x, 4);
@@ -57,12 +68,14 @@ TEST_F(DecoderTest, GroupStatsSurviveALargeMean) {
   }
 }
 
-TEST_F(DecoderTest, GroupStatsDoNotDependOnThreads) {
-  const Tensor x = random_tensor(DType::kF32, {4099, 160}, 3);
+TEST_F(DecoderTest, GroupStatsDoNotDependOnThreadsOrStrips) {
+  const Tensor x = random_tensor(DType::kF32, {67, 61, 160}, 3);
   const Stats one = run_stats(cpu_table(), context(1), x, 32);
-  const Stats two = run_stats(cpu_table(), context(2), x, 32);
-  EXPECT_EQ(one.mean, two.mean);
-  EXPECT_EQ(one.inverse, two.inverse);
+  for (const Stats& other :
+       {run_stats(cpu_table(), context(2), x, 32), run_stats(cpu_table(), context(2), x, 32, 5)}) {
+    EXPECT_EQ(one.mean, other.mean);
+    EXPECT_EQ(one.inverse, other.inverse);
+  }
 }
 
 struct GatherCase {
@@ -129,6 +142,25 @@ TEST_F(DecoderTest, GatherRowsDoesNotDependOnThreadsOrStrips) {
   const int64_t row_elements = 2 * size.width * size.channels;
   EXPECT_TRUE(
       same_bits(strip.as<float>(), whole.as<float>() + 3 * row_elements, strip.num_bytes()));
+}
+
+TEST_F(DecoderTest, GatherRowsReadsFromAWindowOfThePicture) {
+  const Tensor x = random_tensor(DType::kF32, {6, 3, 8}, 4);
+  Tensor whole(DType::kF32, {4, 3, 8});
+  Tensor window(DType::kF32, {4, 3, 8});
+  GatherRowsArgs args{.x = x.as<float>(), .height = 6, .width = 3, .channels = 8};
+  args.first_row = 3;
+  args.rows = 4;
+  for (const KernelTable* table : {&cpu_table(), &ref_table()}) {
+    args.out = whole.as<float>();
+    table->gather_rows(context(), args);
+    GatherRowsArgs moved = args;
+    moved.x += 2 * 3 * 8;
+    moved.first_held = 2;
+    moved.out = window.as<float>();
+    table->gather_rows(context(), moved);
+    EXPECT_TRUE(same_bits(whole, window));
+  }
 }
 
 TEST_F(DecoderTest, RowsOutsideThePictureAreZero) {

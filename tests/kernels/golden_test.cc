@@ -49,7 +49,9 @@ Tensor channels_last(const float* x, int64_t channels, int64_t pixels) {
 
 TEST_P(GoldenTest, GroupNormWithAndWithoutSilu) {
   constexpr int64_t kChannels = 64;
+  constexpr int64_t kGroups = 32;
   constexpr int64_t kPixels = 9;
+  constexpr float kEpsilon = 1e-6F;
   const Tensor in = read("group_norm.in");  // [2, 64, 3, 3]
   const Tensor weight = read("group_norm.weight");
   const Tensor bias = read("group_norm.bias");
@@ -58,13 +60,13 @@ TEST_P(GoldenTest, GroupNormWithAndWithoutSilu) {
     for (int64_t image = 0; image < 2; ++image) {
       const int64_t start = image * kChannels * kPixels;
       const Tensor x = channels_last(in.as<float>() + start, kChannels, kPixels);
-      float mean[32];
-      float inverse[32];
-      table().group_stats(context(), {.x = x.as<float>(),
-                                      .pixels = kPixels,
-                                      .channels = kChannels,
-                                      .mean = mean,
-                                      .inverse = inverse});
+      float mean[kGroups];
+      float inverse[kGroups];
+      GroupSums sums;
+      table().group_sums(
+          context(),
+          {.x = x.as<float>(), .rows = 3, .width = 3, .channels = kChannels, .sums = &sums});
+      group_moments(sums, kGroups, kPixels * kChannels / kGroups, kEpsilon, mean, inverse);
       Tensor out(DType::kF32, {kPixels, kChannels});
       table().gather_rows(context(), {.x = x.as<float>(),
                                       .height = 3,

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <iterator>
 #include <limits>
+#include <vector>
 
 #include "tests/kernels/kernel_test.h"
 
@@ -22,7 +23,7 @@ struct Heads {
 class HeadsTest : public KernelTest {
  protected:
   static Heads run(const KernelTable& table, const Context& ctx, const HeadsCase& size,
-                   bool normalize, DType kv_dtype) {
+                   bool normalize, DType kv_dtype, bool rotate = false) {
     const int64_t all_heads = size.query_heads + 2 * size.kv_heads;
     const Tensor qkv =
         random_tensor(DType::kF32, {size.rows, size.tokens, all_heads, size.head_dim}, 1);
@@ -33,6 +34,10 @@ class HeadsTest : public KernelTest {
     SplitHeadsArgs args{.qkv = qkv.as<float>()};
     args.head_scale = normalize ? head_scale.as<float>() : nullptr;
     args.normalize = normalize;
+    const Tensor cosines = random_tensor(DType::kF32, {size.tokens, size.head_dim}, 3);
+    const Tensor sines = random_tensor(DType::kF32, {size.tokens, size.head_dim}, 4);
+    args.cosines = rotate ? cosines.as<float>() : nullptr;
+    args.sines = rotate ? sines.as<float>() : nullptr;
     args.rows = size.rows;
     args.tokens = size.tokens;
     args.query_heads = size.query_heads;
@@ -61,6 +66,42 @@ TEST_F(HeadsTest, MatchesRef) {
       }
     }
   });
+}
+
+TEST_F(HeadsTest, RotationMatchesRef) {
+  constexpr HeadsCase kRotated[] = {{2, 5, 3, 3, 64}, {1, 3, 4, 2, 72}, {3, 2, 2, 2, 10}};
+  for_each_instruction_set([&] {
+    for (const HeadsCase& size : kRotated) {
+      for (const DType dtype : {DType::kF32, DType::kBF16}) {
+        const Heads fast = run(cpu_table(), context(), size, true, dtype, true);
+        const Heads plain = run(ref_table(), context(), size, true, dtype, true);
+        EXPECT_TRUE(is_close(fast.q, plain.q, elementwise_tolerance(DType::kF32)));
+        EXPECT_TRUE(is_close(fast.k, plain.k, elementwise_tolerance(dtype)));
+        EXPECT_TRUE(same_bits(fast.v, run(cpu_table(), context(), size, true, dtype).v));
+      }
+    }
+  });
+}
+
+TEST_F(HeadsTest, RotationTurnsNeighbouringChannelsTogether) {
+  const float qkv[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+  const float cosines[] = {0, 0, 1, 1};
+  const float sines[] = {-1, 1, 0, 0};  // a quarter turn, and none
+  float q[4];
+  float k[4];
+  float v[4];
+  SplitHeadsArgs args{.qkv = qkv, .cosines = cosines, .sines = sines};
+  args.rows = args.tokens = args.query_heads = args.kv_heads = 1;
+  args.head_dim = 4;
+  args.q = q;
+  args.k = k;
+  args.v = v;
+  for (const KernelTable* table : {&cpu_table(), &ref_table()}) {
+    table->split_heads(context(), args);
+    EXPECT_EQ(std::vector<float>(q, q + 4), (std::vector<float>{-2, 1, 3, 4}));
+    EXPECT_EQ(std::vector<float>(k, k + 4), (std::vector<float>{-6, 5, 7, 8}));
+    EXPECT_EQ(std::vector<float>(v, v + 4), (std::vector<float>{9, 10, 11, 12}));
+  }
 }
 
 TEST_F(HeadsTest, DoesNotDependOnThreads) {

@@ -29,7 +29,7 @@ size_t column_statistics_workspace(int64_t candidates, int64_t observed, int64_t
 void value_lengths(const KvSegment& segment, int64_t head_dim, float* out);
 void nearest(const NearestArgs& args);
 size_t nearest_workspace(int64_t width);
-void group_stats(const Context& context, const GroupStatsArgs& args);
+void group_sums(const Context& context, const GroupSumsArgs& args);
 void gather_rows(const Context& context, const GatherRowsArgs& args);
 void resample(const Context& context, const ResampleArgs& args);
 void silu(const Context& context, const float* x, void* out, DType out_dtype, int64_t count);

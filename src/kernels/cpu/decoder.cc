@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <cmath>
+#include <array>
 
 #include "core/parallel.h"
 #include "kernels/cpu/cpu.h"
-#include "kernels/cpu/moments.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/decoder.cc"
@@ -22,13 +21,13 @@ constexpr int64_t kMaxChannelsAtOnce = kVectorsAtOnce * HWY_MAX_BYTES / sizeof(d
 
 // Adds `pixels` pixels of kVectors * lanes channels, the first of which is channel `first`.
 template <int64_t kVectors, class D>
-HWY_INLINE void add_channels(D d, const GroupStatsArgs& args, const float* x, int64_t pixels,
-                             int64_t first, Moments* groups) {
+HWY_INLINE void add_channels(D d, const GroupSumsArgs& args, const float* x, int64_t first,
+                             GroupSums& sums_of) {
   const hn::Rebind<float, D> narrow;
   hn::VFromD<D> sums[kVectors];
   hn::VFromD<D> squares[kVectors];
   for (int64_t part = 0; part < kVectors; ++part) sums[part] = squares[part] = hn::Zero(d);
-  for (int64_t pixel = 0; pixel < pixels; ++pixel) {
+  for (int64_t pixel = 0; pixel < args.width; ++pixel) {
     for (int64_t part = 0; part < kVectors; ++part) {
       const float* from = x + pixel * args.channels + first + part * lanes(d);
       const auto value = hn::PromoteTo(d, hn::LoadU(narrow, from));
@@ -44,28 +43,27 @@ HWY_INLINE void add_channels(D d, const GroupStatsArgs& args, const float* x, in
   }
   const int64_t group_channels = args.channels / args.groups;
   for (int64_t channel = 0; channel < kVectors * lanes(d); ++channel) {
-    Moments& group = groups[(first + channel) / group_channels];
-    group.sum += channel_sums[channel];
-    group.squares += channel_squares[channel];
+    const auto group = static_cast<size_t>((first + channel) / group_channels);
+    sums_of.values[group] += channel_sums[channel];
+    sums_of.squares[group] += channel_squares[channel];
   }
 }
 
-// Moments of every group over consecutive pixels.
-void block_moments(const GroupStatsArgs& args, int64_t first_pixel, int64_t pixels,
-                   Moments* groups) {
+// Sums of every group over one row.
+void row_sums(const GroupSumsArgs& args, int64_t row, GroupSums& sums) {
   const hn::ScalableTag<double> d;
   const hn::CappedTag<double, 1> single;
-  const float* x = args.x + first_pixel * args.channels;
+  const float* x = args.x + row * args.width * args.channels;
   int64_t channel = 0;
   for (; channel + kVectorsAtOnce * lanes(d) <= args.channels;
        channel += kVectorsAtOnce * lanes(d)) {
-    add_channels<kVectorsAtOnce>(d, args, x, pixels, channel, groups);
+    add_channels<kVectorsAtOnce>(d, args, x, channel, sums);
   }
   for (; channel + lanes(d) <= args.channels; channel += lanes(d)) {
-    add_channels<1>(d, args, x, pixels, channel, groups);
+    add_channels<1>(d, args, x, channel, sums);
   }
   for (; channel < args.channels; ++channel) {
-    add_channels<1>(single, args, x, pixels, channel, groups);
+    add_channels<1>(single, args, x, channel, sums);
   }
 }
 
@@ -126,7 +124,7 @@ void gather_row(const GatherRowsArgs& args, int64_t row) {
     std::fill_n(out, out_elements, 0.0F);
     return;
   }
-  const float* x = args.x + source_row / factor * args.width * args.channels;
+  const float* x = args.x + (source_row / factor - args.first_held) * args.width * args.channels;
   const bool normalize = args.mean != nullptr;
   if (normalize && args.silu) return convert_row<true, true>(args, x, out);
   if (normalize) return convert_row<true, false>(args, x, out);
@@ -142,34 +140,28 @@ HWY_AFTER_NAMESPACE();
 namespace nextscale::kernels::cpu {
 namespace {
 
-HWY_EXPORT(block_moments);
+HWY_EXPORT(row_sums);
 HWY_EXPORT(gather_row);
 
-// The pixels are summed in this many blocks whatever the number of threads, then in order.
-constexpr int64_t kBlocks = 32;
+// So many rows are summed side by side, then added up in order.
+constexpr int64_t kRowsAtOnce = 32;
 
 }  // namespace
 
-void group_stats(const Context& context, const GroupStatsArgs& args) {
+void group_sums(const Context& context, const GroupSumsArgs& args) {
   NEXTSCALE_ASSERT(args.groups <= kMaxGroups);
-  Moments partial[kBlocks][kMaxGroups];
-  const int64_t block_pixels = (args.pixels + kBlocks - 1) / kBlocks;
-  parallel_for(context.num_threads, kBlocks, [&](int64_t block, int) {
-    const int64_t first = std::min(args.pixels, block * block_pixels);
-    const int64_t count = std::min(block_pixels, args.pixels - first);
-    HWY_DYNAMIC_DISPATCH(block_moments)(args, first, count, partial[block]);
-  });
-  const double count = static_cast<double>(args.pixels * (args.channels / args.groups));
-  for (int64_t group = 0; group < args.groups; ++group) {
-    Moments total;
-    for (const auto& block : partial) {
-      total.sum += block[group].sum;
-      total.squares += block[group].squares;
+  for (int64_t first = 0; first < args.rows; first += kRowsAtOnce) {
+    std::array<GroupSums, kRowsAtOnce> partial{};
+    const int64_t count = std::min(kRowsAtOnce, args.rows - first);
+    parallel_for(context.num_threads, count, [&](int64_t row, int) {
+      HWY_DYNAMIC_DISPATCH(row_sums)(args, first + row, partial[static_cast<size_t>(row)]);
+    });
+    for (size_t row = 0; row < static_cast<size_t>(count); ++row) {
+      for (size_t group = 0; group < static_cast<size_t>(args.groups); ++group) {
+        args.sums->values[group] += partial[row].values[group];
+        args.sums->squares[group] += partial[row].squares[group];
+      }
     }
-    const double mean = total.sum / count;
-    const double variance = std::max(0.0, total.squares / count - mean * mean);
-    args.mean[group] = static_cast<float>(mean);
-    args.inverse[group] = static_cast<float>(1.0 / std::sqrt(variance + args.epsilon));
   }
 }
 

@@ -25,7 +25,7 @@ KernelTable make_table() {
   table.value_lengths = cpu::value_lengths;
   table.nearest = cpu::nearest;
   table.nearest_workspace = cpu::nearest_workspace;
-  table.group_stats = cpu::group_stats;
+  table.group_sums = cpu::group_sums;
   table.gather_rows = cpu::gather_rows;
   table.resample = cpu::resample;
   table.silu = cpu::silu;

@@ -6,23 +6,15 @@
 
 namespace nextscale::kernels::ref {
 
-void group_stats(const Context& /*context*/, const GroupStatsArgs& args) {
+void group_sums(const Context& /*context*/, const GroupSumsArgs& args) {
   const int64_t group_channels = args.channels / args.groups;
-  const double count = static_cast<double>(args.pixels * group_channels);
-  for (int64_t group = 0; group < args.groups; ++group) {
-    const auto sum_over_group = [&](auto term) {
-      double sum = 0.0;
-      for (int64_t pixel = 0; pixel < args.pixels; ++pixel) {
-        const float* x = args.x + pixel * args.channels + group * group_channels;
-        for (int64_t channel = 0; channel < group_channels; ++channel) sum += term(x[channel]);
-      }
-      return sum;
-    };
-    const double mean = sum_over_group([](double x) { return x; }) / count;
-    const double variance =
-        sum_over_group([mean](double x) { return (x - mean) * (x - mean); }) / count;
-    args.mean[group] = static_cast<float>(mean);
-    args.inverse[group] = static_cast<float>(1.0 / std::sqrt(variance + args.epsilon));
+  const float* x = args.x;
+  for (int64_t pixel = 0; pixel < args.rows * args.width; ++pixel) {
+    for (int64_t channel = 0; channel < args.channels; ++channel, ++x) {
+      const auto group = static_cast<size_t>(channel / group_channels);
+      args.sums->values[group] += double{*x};
+      args.sums->squares[group] += double{*x} * double{*x};
+    }
   }
 }
 
@@ -37,7 +29,7 @@ void gather_rows(const Context& /*context*/, const GatherRowsArgs& args) {
       continue;
     }
     for (int64_t column = 0; column < width; ++column) {
-      const int64_t pixel = source_row / factor * args.width + column / factor;
+      const int64_t pixel = (source_row / factor - args.first_held) * args.width + column / factor;
       for (int64_t channel = 0; channel < args.channels; ++channel) {
         double value = args.x[pixel * args.channels + channel];
         if (args.mean != nullptr) {

@@ -23,7 +23,7 @@ const KernelTable& ref_table() {
       .value_lengths = ref::value_lengths,
       .nearest = ref::nearest,
       .nearest_workspace = ref::nearest_workspace,
-      .group_stats = ref::group_stats,
+      .group_sums = ref::group_sums,
       .gather_rows = ref::gather_rows,
       .resample = ref::resample,
       .silu = ref::silu,
