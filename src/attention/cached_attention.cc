@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "attention/cached_attention.h"
 
+#include <algorithm>
+
+#include "attention/attention_probe.h"
 #include "attention/trace_attention.h"
 #include "core/parallel.h"
 #include "core/trace.h"
@@ -31,9 +34,11 @@ CachedAttention::CachedAttention(const AttentionSetup& setup, const Schedule& sc
 size_t CachedAttention::scratch_bytes(const Context& context, const AttentionSetup& setup,
                                       const Schedule& schedule) {
   const int last = setup.geometry.num_scales() - 1;
-  return context.kernels->attention_scratch(context,
-                                            attention_shape(setup.geometry, setup.rows, last),
-                                            setup.geometry.tokens_through(last)) +
+  const size_t attention =
+      context.kernels->attention_scratch(context, attention_shape(setup.geometry, setup.rows, last),
+                                         setup.geometry.tokens_through(last));
+  const size_t probe = context.probe == nullptr ? 0 : context.probe->scratch_bytes(context, setup);
+  return std::max(attention, probe) +
          HeadSelector::scratch_bytes(setup, schedule, context.num_threads);
 }
 
@@ -120,6 +125,7 @@ void CachedAttention::run(const Context& context, int64_t layer, const LayerQkv&
   if (context.trace != nullptr && context.trace->wants_attention()) {
     trace_attention(*context.trace, args, scale_, layer, is_last_scale());
   }
+  if (context.probe != nullptr) context.probe->see(context, setup_, scale_, layer, args);
   if (is_last_scale()) return;
   if (selects) {
     keep(context, layer, choices);

@@ -12,6 +12,7 @@ namespace kernels {
 struct KernelTable;
 }
 
+class AttentionProbe;
 class TraceSink;
 
 struct Context {
@@ -19,8 +20,9 @@ struct Context {
   const kernels::KernelTable* kernels = nullptr;  // never null in a running engine
   Arena* scratch = nullptr;                       // temporaries of one step; owned by the engine
   const std::atomic<bool>* cancelled =
-      nullptr;                 // set from outside to stop between layers; may be null
-  TraceSink* trace = nullptr;  // receives intermediates; null in ordinary runs
+      nullptr;                      // set from outside to stop between layers; may be null
+  TraceSink* trace = nullptr;       // receives intermediates; null in ordinary runs
+  AttentionProbe* probe = nullptr;  // sees the attention of every layer; null in ordinary runs
 };
 
 // Throws Error(kCancelled) if the run was cancelled. Called between layers and decoder stages.

@@ -181,6 +181,24 @@ struct AttentionArgs {
 // Scratch bytes that attention() takes from context.scratch when no head has more than max_keys.
 using AttentionScratch = size_t (*)(const Context&, const AttentionArgs& shape, int64_t max_keys);
 
+// Limits of attention_profile().
+inline constexpr int64_t kMaxProfileScales = 64;
+inline constexpr int64_t kMaxProfileTop = 256;
+
+// How the attention A of each query head is spread over its keys, as calibration measures it. Sums
+// are in double precision and depend on the head's own row alone.
+struct AttentionProfileArgs {
+  // Its `out` is not touched. All heads have the same number of keys and no lists.
+  const AttentionArgs* attention = nullptr;
+  // Keys up to the end of each source scale, ascending; the current scale is the last.
+  std::span<const int64_t> scale_ends = {};
+  int64_t num_top = 1;     // how many of a query's largest weights `top` adds up
+  double* mass = nullptr;  // [rows, query_heads, scales] mean over queries of sum_{j in scale} A_ij
+  double* top = nullptr;   // [rows, query_heads] mean over queries of the sum of the num_top
+                           // largest A_ij of earlier scales; 0 if there are none
+  double* variance = nullptr;  // [rows, query_heads] sum_j Var_i A_ij, divisor queries; or null
+};
+
 // ---- Text encoders ------------------------------------------------------------------------------
 
 // out = x / sqrt(mean(x^2) + epsilon) * weight, per token.
@@ -343,6 +361,9 @@ struct KernelTable {
   void (*split_heads)(const Context&, const SplitHeadsArgs&);
   void (*attention)(const Context&, const AttentionArgs&);
   AttentionScratch attention_scratch;
+  void (*attention_profile)(const Context&, const AttentionProfileArgs&);
+  // What attention_profile() takes from context.scratch.
+  AttentionScratch attention_profile_scratch;
   void (*rms_norm)(const Context&, const RmsNormArgs&);
   void (*relative_attention)(const Context&, const RelativeAttentionArgs&);
   RelativeAttentionScratch relative_attention_scratch;

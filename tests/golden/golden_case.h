@@ -37,6 +37,9 @@ void expect_close(const std::string& name, std::span<const float> got, std::span
 // Registers the tests of one family's cases; each test program has one family and defines it.
 void register_cases();
 
+// Checks of what calibration measures, for every case of "methods"; in calibration_cases.cc.
+void register_calibration_cases();
+
 // Checks of var/ops; in var_ops.cc.
 void check_var_ops(const GoldenCase& golden);
 

@@ -399,6 +399,7 @@ class CalibrationTest : public testing::Test {
 }  // namespace
 
 void register_cases() {
+  register_calibration_cases();
   for (const GoldenCase& golden : find_cases("methods")) {
     const auto suite = "methods/" + golden.name();
     for (const auto& run : golden.config.at("runs")) {

@@ -49,6 +49,11 @@ inline Tolerance statistics_tolerance(double highest_score) {
   return {1e-7, 3e-6 + 4e-7 * highest_score};
 }
 
+// What calibration adds up over a head's attention, with the same error of its scores.
+inline Tolerance profile_tolerance(double highest_score) {
+  return {1e-6 + 4e-7 * highest_score, kF32Relative};
+}
+
 // Golden vectors: what the files' README asks for.
 constexpr Tolerance kGoldenTolerance = {2e-6, 0.0};
 

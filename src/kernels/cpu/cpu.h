@@ -20,6 +20,9 @@ void gated_add(const Context& context, const GatedAddArgs& args);
 void split_heads(const Context& context, const SplitHeadsArgs& args);
 void attention(const Context& context, const AttentionArgs& args);
 size_t attention_scratch(const Context& context, const AttentionArgs& shape, int64_t max_keys);
+void attention_profile(const Context& context, const AttentionProfileArgs& args);
+size_t attention_profile_scratch(const Context& context, const AttentionArgs& shape,
+                                 int64_t max_keys);
 void rms_norm(const Context& context, const RmsNormArgs& args);
 void relative_attention(const Context& context, const RelativeAttentionArgs& args);
 size_t relative_attention_scratch(const Context& context, const RelativeAttentionArgs& shape,

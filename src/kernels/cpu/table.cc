@@ -17,6 +17,8 @@ KernelTable make_table() {
   table.split_heads = cpu::split_heads;
   table.attention = cpu::attention;
   table.attention_scratch = cpu::attention_scratch;
+  table.attention_profile = cpu::attention_profile;
+  table.attention_profile_scratch = cpu::attention_profile_scratch;
   table.rms_norm = cpu::rms_norm;
   table.relative_attention = cpu::relative_attention;
   table.relative_attention_scratch = cpu::relative_attention_scratch;

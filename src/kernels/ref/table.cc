@@ -15,6 +15,8 @@ const KernelTable& ref_table() {
       .split_heads = ref::split_heads,
       .attention = ref::attention,
       .attention_scratch = ref::attention_scratch,
+      .attention_profile = ref::attention_profile,
+      .attention_profile_scratch = ref::attention_profile_scratch,
       .rms_norm = ref::rms_norm,
       .relative_attention = ref::relative_attention,
       .relative_attention_scratch = ref::relative_attention_scratch,
