@@ -55,6 +55,8 @@ class Cake : public Policy {
   Needs needs() const override {
     return {.queries = ObservedQueries::kLast,
             .num_queries = settings_.window,
+            .column_variances = true,
+            .column_entropies = shares(),
             .scale_ids = settings_.protection.any(),
             .layer_budgets = shares(),
             .selects = true};

@@ -31,6 +31,7 @@ class Meda : public Policy {
 
   Needs needs() const override {
     Needs needs = hitters_.needs();
+    needs.column_entropies = lagged_;
     needs.may_merge = true;
     needs.layer_budgets = lagged_;
     return needs;

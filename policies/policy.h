@@ -70,7 +70,7 @@ enum class ObservedQueries {
 // What column_sums add up over the observed queries.
 enum class ObservedValues {
   kAttention,  // softmax over the candidates
-  kLogits,     // what softmax is taken of; there are no variances and no entropies then
+  kLogits,     // what softmax is taken of
 };
 
 // How evicted tokens go into kept ones (methods.md 2.5).
@@ -84,12 +84,14 @@ struct Needs {
   ObservedQueries queries = ObservedQueries::kNone;
   int64_t num_queries = 0;  // at most; kAll does not read it
   ObservedValues observed = ObservedValues::kAttention;
-  bool value_norms = false;    // lengths of the cached values
-  bool scale_ids = false;      // source scales
-  bool accumulated = false;    // sums over all steps so far, for every cached token
-  bool layer_budgets = false;  // layer_statistics() and layer_budgets() are called in every step
-  bool may_merge = false;      // select() may ask for merging
-  bool selects = false;        // select() is ever called
+  bool column_variances = false;  // beside the sums, which come with any query; not of logits
+  bool column_entropies = false;  // likewise
+  bool value_norms = false;       // lengths of the cached values
+  bool scale_ids = false;         // source scales
+  bool accumulated = false;       // sums over all steps so far, for every cached token
+  bool layer_budgets = false;     // layer_statistics() and layer_budgets() are called in every step
+  bool may_merge = false;         // select() may ask for merging
+  bool selects = false;           // select() is ever called
 
   bool attention() const { return queries != ObservedQueries::kNone; }
 };

@@ -18,7 +18,7 @@ enum class Pool { kAverage, kMax };
 void top(std::span<const float> score, int64_t n, std::span<int32_t> order, std::span<int32_t> out);
 
 // Pooling with stride 1 and kernel / 2 padding on both sides: -infinity for max; zeros for average,
-// which always divides by the kernel. `kernel` is odd.
+// which always divides by the kernel. `kernel` is odd; `out` is not x.
 void pool1d(std::span<const float> x, int64_t kernel, Pool pool, std::span<float> out);
 
 // Coupled methods: the selection that was attended becomes the cache, except at the last step.

@@ -32,6 +32,7 @@ struct KvBenchOptions {
   std::string dtype = "auto";
   std::string kv_dtype = "auto";
   int threads = 0;
+  bool cpu_time = false;
   bool markdown = false;
   bool json = false;
   KvBenchSettings settings;
@@ -62,6 +63,11 @@ void run_kv(const KvBenchOptions& options) {
   settings.kv = wanted_dtype("--kv-dtype", options.kv_dtype, settings.compute);
   Context context;
   context.num_threads = options.threads > 0 ? options.threads : available_threads();
+  if (options.cpu_time && context.num_threads != 1) {
+    fail(ErrorCode::kUsage, "--cpu-time: got {} threads, wanted -t 1: threads share the work",
+         context.num_threads);
+  }
+  if (options.cpu_time) settings.clock = thread_cpu_seconds;
   context.kernels = &kernels::cpu_table();
   context.cancelled = &cancel_on_signal();
   const ForeignLoad foreign_load;
@@ -121,6 +127,9 @@ void add_bench(CLI::App& app) {
       ->capture_default_str();
   command->add_option("-t,--threads", options->threads, "Threads, 0 for all cores")
       ->check(CLI::Range(0, kMaxThreads));
+  command->add_flag("--cpu-time", options->cpu_time,
+                    "Count the processor's time instead of the clock's, for busy machines: needs "
+                    "-t 1");
   command->add_flag("--markdown", options->markdown, "Print as Markdown");
   command->add_flag("--json", options->json, "Print as JSON");
   command->callback([options] { run_kv(*options); });

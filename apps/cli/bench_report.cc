@@ -24,6 +24,10 @@ std::string milliseconds(const Spread& seconds) {
                      kMilliseconds * seconds.least, kMilliseconds * seconds.most);
 }
 
+const char* clock_name(const KvBenchSettings& settings) {
+  return settings.clock == thread_cpu_seconds ? "processor time" : "wall time";
+}
+
 // What was measured, as name and value.
 std::vector<std::pair<std::string, std::string>> facts(const BenchReport& report) {
   const KvBenchSettings& settings = report.settings;
@@ -51,14 +55,15 @@ std::vector<std::pair<std::string, std::string>> facts(const BenchReport& report
       {"linear layers", fmt::format("{} ms: the blocks' four products (qkv, output, two of the "
                                     "feed-forward part), one layer's weights",
                                     milliseconds(report.result.linear))},
-      {"columns", fmt::format("ms of one generation, median of {} (least to most). Attention: the "
-                              "operator alone. Scoring: statistics of candidates. Selection: the "
-                              "policy's choice. Compaction: merging, and writing and moving cached "
-                              "tokens. Overhead: scoring, selection and compaction as a share of "
-                              "them, attention and the linear layers; norms, sampling and decoder "
-                              "are not counted, so a whole generation's share is smaller. Held: "
-                              "keys and values, the most at the end of a step",
-                              settings.repeats)},
+      {"columns",
+       fmt::format("ms of {} of one generation, median of {} (least to most). Attention: the "
+                   "operator alone. Scoring: statistics of candidates. Selection: the "
+                   "policy's choice. Compaction: merging, and writing and moving cached "
+                   "tokens. Overhead: scoring, selection and compaction as a share of "
+                   "them, attention and the linear layers; norms, sampling and decoder "
+                   "are not counted, so a whole generation's share is smaller. Held: "
+                   "keys and values, the most at the end of a step",
+                   clock_name(settings), settings.repeats)},
   };
 }
 
@@ -124,6 +129,7 @@ std::string format_json(const BenchReport& report) {
                         {"images", settings.images},
                         {"dtype", dtype_name(settings.compute)},
                         {"kv_dtype", dtype_name(settings.kv)},
+                        {"clock", clock_name(settings)},
                         {"repeats", settings.repeats},
                         {"seed", settings.seed},
                         {"linear", json_of(report.result.linear)},

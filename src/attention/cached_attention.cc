@@ -38,8 +38,7 @@ size_t CachedAttention::scratch_bytes(const Context& context, const AttentionSet
       context.kernels->attention_scratch(context, attention_shape(setup.geometry, setup.rows, last),
                                          setup.geometry.tokens_through(last));
   const size_t probe = context.probe == nullptr ? 0 : context.probe->scratch_bytes(context, setup);
-  return std::max(attention, probe) +
-         HeadSelector::scratch_bytes(setup, schedule, context.num_threads);
+  return std::max(attention, probe) + HeadSelector::scratch_bytes(context, setup, schedule);
 }
 
 void CachedAttention::measure(PhaseTimes* times) {
@@ -113,12 +112,9 @@ void CachedAttention::run(const Context& context, int64_t layer, const LayerQkv&
   args.out_dtype = output.dtype;
 
   const ArenaScope scope(*context.scratch);
-  const bool selects = selector_.needs().selects;
   std::span<const HeadSelector::Choice> choices;
-  if (selects) {
-    choices = selector_.choose(context, layer, args);
-    apply(choices);
-  }
+  if (selector_.needs().selects) choices = selector_.choose(context, layer, args);
+  if (!choices.empty()) apply(choices);
   PhaseClock clock(times_);
   context.kernels->attention(context, args);
   clock.lap(Phase::kAttention);
@@ -127,7 +123,7 @@ void CachedAttention::run(const Context& context, int64_t layer, const LayerQkv&
   }
   if (context.probe != nullptr) context.probe->see(context, setup_, scale_, layer, args);
   if (is_last_scale()) return;
-  if (selects) {
+  if (!choices.empty()) {
     keep(context, layer, choices);
   } else {
     cache_.append(layer, qkv.k, qkv.v, setup_.geometry.tokens(scale_), scale_);

@@ -44,17 +44,21 @@ size_t choice_bytes(const AttentionSetup& setup, const Needs& needs, const Lengt
   return bytes;
 }
 
-size_t workspace_bytes(const AttentionSetup& setup, const Needs& needs, const Lengths& most) {
+ColumnRoom column_room(const AttentionSetup& setup, const Needs& needs, int64_t candidates) {
+  return {.candidates = candidates,
+          .observed = ObservedRows::most(needs, setup.geometry),
+          .head_dim = setup.geometry.head_dim};
+}
+
+size_t workspace_bytes(const kernels::KernelTable& kernels, const AttentionSetup& setup,
+                       const Needs& needs, const Lengths& most) {
   const auto candidates = static_cast<size_t>(most.candidates);
   size_t bytes =
       2 * Arena::rounded(candidates * sizeof(float)) + Arena::rounded(candidates * sizeof(int32_t));
   if (needs.attention()) {
-    bytes += ColumnStatistics::bytes(most.candidates, setup.geometry.head_dim);
+    bytes += ColumnStatistics::bytes(kernels, needs, column_room(setup, needs, most.candidates));
   }
-  if (needs.value_norms) {
-    bytes += Arena::rounded(candidates * sizeof(float)) +
-             Arena::rounded(static_cast<size_t>(setup.geometry.head_dim) * sizeof(float));
-  }
+  if (needs.value_norms) bytes += Arena::rounded(candidates * sizeof(float));
   if (needs.scale_ids) bytes += Arena::rounded(candidates);
   if (needs.may_merge) bytes += MergeSpace::bytes(most.attended, setup.geometry.head_dim);
   return bytes;
@@ -70,7 +74,11 @@ int64_t take_all(std::span<int32_t> positions, int64_t count) {
 
 HeadSelector::HeadSelector(const AttentionSetup& setup, const Schedule& schedule,
                            const KvCache& cache)
-    : setup_(setup), schedule_(schedule), cache_(cache), needs_(setup.policy->needs()) {
+    : setup_(setup),
+      schedule_(schedule),
+      cache_(cache),
+      needs_(setup.policy->needs()),
+      observed_(needs_, setup.geometry) {
   const Lengths most = longest(setup.geometry, schedule);
   max_candidates_ = most.candidates;
   max_attended_ = most.attended;
@@ -82,18 +90,20 @@ HeadSelector::HeadSelector(const AttentionSetup& setup, const Schedule& schedule
   budgets_.resize(layers_.size());
 }
 
-size_t HeadSelector::scratch_bytes(const AttentionSetup& setup, const Schedule& schedule,
-                                   int num_threads) {
+size_t HeadSelector::scratch_bytes(const Context& context, const AttentionSetup& setup,
+                                   const Schedule& schedule) {
   const Needs needs = setup.policy->needs();
   if (!needs.selects) return 0;
   const Lengths most = longest(setup.geometry, schedule);
   const auto lists = static_cast<size_t>(setup.rows * setup.geometry.kv_heads);
   return lists * choice_bytes(setup, needs, most) +
-         static_cast<size_t>(num_threads) * workspace_bytes(setup, needs, most);
+         static_cast<size_t>(context.num_threads) *
+             workspace_bytes(*context.kernels, setup, needs, most);
 }
 
 void HeadSelector::begin_scale(int scale) {
   scale_ = scale;
+  observed_.begin_scale(setup_.geometry.scales[static_cast<size_t>(scale)]);
   if (!needs_.layer_budgets) return;
   for (int64_t image = 0; image < setup_.images; ++image) share_budgets(image);
 }
@@ -119,7 +129,8 @@ int64_t HeadSelector::wanted(int64_t scheduled, int64_t layer, int64_t row,
   return std::min(budgets_[image][static_cast<size_t>(layer)], candidates);
 }
 
-void HeadSelector::take_memory(Arena& arena, int num_threads) {
+void HeadSelector::take_memory(const Context& context) {
+  Arena& arena = *context.scratch;
   const auto candidates = static_cast<size_t>(max_candidates_);
   const size_t merged_bytes =
       static_cast<size_t>(max_attended_ * setup_.geometry.head_dim) * dtype_bytes(setup_.kv_dtype);
@@ -132,18 +143,17 @@ void HeadSelector::take_memory(Arena& arena, int num_threads) {
     choice.merged_k = arena.take<std::byte>(merged_bytes).data();
     choice.merged_v = arena.take<std::byte>(merged_bytes).data();
   }
-  NEXTSCALE_ASSERT(static_cast<size_t>(num_threads) <= workspaces_.size());
+  NEXTSCALE_ASSERT(static_cast<size_t>(context.num_threads) <= workspaces_.size());
   for (Workspace& workspace : workspaces_) {
+    if (times_ != nullptr) workspace.times.clock = times_->clock;
     workspace.score = arena.take<float>(candidates);
     workspace.pooled = arena.take<float>(candidates);
     workspace.order = arena.take<int32_t>(candidates);
     if (needs_.attention()) {
-      workspace.columns = ColumnStatistics::take(arena, max_candidates_, setup_.geometry.head_dim);
+      workspace.columns = ColumnStatistics::take(arena, *context.kernels, needs_,
+                                                 column_room(setup_, needs_, max_candidates_));
     }
-    if (needs_.value_norms) {
-      workspace.value_norms = arena.take<float>(candidates);
-      workspace.value = arena.take<float>(static_cast<size_t>(setup_.geometry.head_dim));
-    }
+    if (needs_.value_norms) workspace.value_norms = arena.take<float>(candidates);
     if (needs_.scale_ids) workspace.scale_ids = arena.take<uint8_t>(candidates);
     if (needs_.may_merge) {
       workspace.merge = MergeSpace::take(arena, max_attended_, setup_.geometry.head_dim);
@@ -168,22 +178,37 @@ HeadStatistics HeadSelector::describe(int64_t layer, size_t list, int64_t candid
   return result;
 }
 
-void HeadSelector::observe_attention(const kernels::AttentionArgs& args, size_t list,
+bool HeadSelector::is_short(const HeadStatistics& statistics) const {
+  const int64_t count = statistics.num_candidates;
+  return statistics.num_attend < count || (!is_last_scale() && statistics.num_keep < count);
+}
+
+// Whether any head needs more than everything there is. Without work, small scales cost nothing.
+bool HeadSelector::has_work(int64_t layer, const kernels::AttentionArgs& args) const {
+  if (needs_.accumulated || needs_.layer_budgets || observer_) return true;
+  for (size_t list = 0; list < choices_.size(); ++list) {
+    const int64_t candidates = args.heads[list].cached.tokens + args.heads[list].current.tokens;
+    if (is_short(describe(layer, list, candidates))) return true;
+  }
+  return false;
+}
+
+void HeadSelector::observe_attention(const kernels::KernelTable& kernels,
+                                     const kernels::AttentionArgs& args, size_t list,
                                      const Candidates& candidates, Workspace& workspace,
                                      HeadStatistics* statistics) {
   const int64_t group = args.query_heads / args.kv_heads;
-  const float* q = args.q + static_cast<int64_t>(list) * group * args.queries * args.head_dim;
-  ColumnStatistics& columns = workspace.columns;
-  observe_columns(needs_,
-                  {.q = q,
+  const ColumnStatistics& columns = workspace.columns;
+  observe_columns(kernels, needs_,
+                  {.q = args.q + static_cast<int64_t>(list) * group * args.queries * args.head_dim,
                    .group = group,
-                   .map = setup_.geometry.scales[static_cast<size_t>(scale_)],
+                   .queries = args.queries,
                    .softmax_scale = args.softmax_scale},
-                  candidates, columns);
+                  observed_.rows(), candidates, columns);
   const auto count = static_cast<size_t>(candidates.count());
   statistics->column_sums = columns.sums.first(count);
-  statistics->column_variances = columns.variances.first(count);
-  statistics->column_entropies = columns.entropies.first(count);
+  if (needs_.column_variances) statistics->column_variances = columns.variances.first(count);
+  if (needs_.column_entropies) statistics->column_entropies = columns.entropies.first(count);
   if (!needs_.accumulated) return;
   // Current tokens start from zero.
   const std::span<float> accumulated = choices_[list].accumulated.first(count);
@@ -196,8 +221,9 @@ void HeadSelector::observe_attention(const kernels::AttentionArgs& args, size_t 
   statistics->accumulated = accumulated;
 }
 
-void HeadSelector::look_at_tokens(const Needs& needs, size_t list, const Candidates& candidates,
-                                  Workspace& workspace, HeadStatistics* statistics) const {
+void HeadSelector::look_at_tokens(const kernels::KernelTable& kernels, const Needs& needs,
+                                  size_t list, const Candidates& candidates, Workspace& workspace,
+                                  HeadStatistics* statistics) const {
   const auto count = static_cast<size_t>(candidates.count());
   if (needs.scale_ids) {
     const std::span<uint8_t> ids = workspace.scale_ids.first(count);
@@ -207,29 +233,25 @@ void HeadSelector::look_at_tokens(const Needs& needs, size_t list, const Candida
     statistics->scale_ids = ids;
   }
   if (!needs.value_norms) return;
-  for (size_t token = 0; token < count; ++token) {
-    float* value = workspace.value.data();
-    candidates.read(CandidatePart::kValues, static_cast<int64_t>(token), value);
-    workspace.value_norms[token] =
-        static_cast<float>(std::sqrt(dot(value, value, candidates.head_dim)));
-  }
+  float* norms = workspace.value_norms.data();
+  kernels.value_lengths(candidates.cached, candidates.head_dim, norms);
+  kernels.value_lengths(candidates.current, candidates.head_dim, norms + candidates.cached.tokens);
   statistics->value_norms = workspace.value_norms.first(count);
 }
 
-void HeadSelector::choose_head(int64_t layer, size_t list, const kernels::AttentionArgs& args,
-                               Workspace& workspace) {
+void HeadSelector::choose_head(const kernels::KernelTable& kernels, int64_t layer, size_t list,
+                               const kernels::AttentionArgs& args, Workspace& workspace) {
   const Candidates candidates{.cached = args.heads[list].cached,
                               .current = args.heads[list].current,
                               .head_dim = args.head_dim};
   const int64_t count = candidates.count();
   PhaseClock clock(times_ == nullptr ? nullptr : &workspace.times);
   HeadStatistics statistics = describe(layer, list, count);
-  const bool is_short =
-      statistics.num_attend < count || (!is_last_scale() && statistics.num_keep < count);
+  const bool selects = is_short(statistics);
   const Needs needs = setup_.policy->head_needs(layer, statistics.head);
-  if (is_short) look_at_tokens(needs, list, candidates, workspace, &statistics);
-  if (needs.attention() && (is_short || needs_.accumulated || needs_.layer_budgets)) {
-    observe_attention(args, list, candidates, workspace, &statistics);
+  if (selects) look_at_tokens(kernels, needs, list, candidates, workspace, &statistics);
+  if (needs.attention() && (selects || needs_.accumulated || needs_.layer_budgets)) {
+    observe_attention(kernels, args, list, candidates, workspace, &statistics);
   }
   if (needs_.layer_budgets) heads_[list] = setup_.policy->layer_statistics(statistics);
   clock.lap(Phase::kScoring);
@@ -242,7 +264,7 @@ void HeadSelector::choose_head(int64_t layer, size_t list, const kernels::Attent
                       .pooled = workspace.pooled.first(room),
                       .order = workspace.order.first(room)};
   std::ranges::fill(selection.score, std::numeric_limits<float>::quiet_NaN());
-  if (is_short) {
+  if (selects) {
     setup_.policy->select(statistics, selection);
   } else {
     selection.num_attend = take_all(selection.attend, count);
@@ -281,7 +303,7 @@ void HeadSelector::book_time(double seconds) {
   PhaseTimes work;
   for (Workspace& workspace : workspaces_) {
     work += workspace.times;
-    workspace.times = {};
+    workspace.times.seconds = {};
   }
   const double share = seconds / work.total();
   for (size_t phase = 0; phase < kNumPhases; ++phase) {
@@ -292,13 +314,15 @@ void HeadSelector::book_time(double seconds) {
 std::span<const HeadSelector::Choice> HeadSelector::choose(const Context& context, int64_t layer,
                                                            const kernels::AttentionArgs& args) {
   PhaseTimes whole;
+  if (times_ != nullptr) whole.clock = times_->clock;
   PhaseClock clock(times_ == nullptr ? nullptr : &whole);
   // Only the first call makes room: the number of threads does not change.
   if (workspaces_.empty()) workspaces_.resize(static_cast<size_t>(context.num_threads));
-  take_memory(*context.scratch, context.num_threads);
+  if (!has_work(layer, args)) return {};
+  take_memory(context);
   parallel_for(context.num_threads, static_cast<int64_t>(choices_.size()),
                [&](int64_t list, int worker) {
-                 choose_head(layer, static_cast<size_t>(list), args,
+                 choose_head(*context.kernels, layer, static_cast<size_t>(list), args,
                              workspaces_[static_cast<size_t>(worker)]);
                });
   if (needs_.layer_budgets) average_layer(layer);

@@ -58,14 +58,14 @@ class HeadSelector {
 
   void begin_scale(int scale);
 
-  // Fills one choice per head of `args` from context.scratch; they stay valid until the caller
-  // releases that memory.
+  // One choice per head of `args`, from context.scratch; they stay valid until the caller releases
+  // that memory. None if every head attends and keeps all there is.
   std::span<const Choice> choose(const Context& context, int64_t layer,
                                  const kernels::AttentionArgs& args);
 
   // Scratch memory that choose() takes.
-  static size_t scratch_bytes(const AttentionSetup& setup, const Schedule& schedule,
-                              int num_threads);
+  static size_t scratch_bytes(const Context& context, const AttentionSetup& setup,
+                              const Schedule& schedule);
 
  private:
   // Memory of one thread.
@@ -76,7 +76,6 @@ class HeadSelector {
     std::span<float> pooled;
     std::span<int32_t> order;
     std::span<float> value_norms;
-    std::span<float> value;  // [head_dim]
     std::span<uint8_t> scale_ids;
     PhaseTimes times;  // of this thread, in the current call of choose()
   };
@@ -84,15 +83,18 @@ class HeadSelector {
   bool is_last_scale() const { return scale_ + 1 == setup_.geometry.num_scales(); }
   int64_t wanted(int64_t scheduled, int64_t layer, int64_t row, int64_t candidates) const;
   void share_budgets(int64_t image);
-  void take_memory(Arena& arena, int num_threads);
+  void take_memory(const Context& context);
   HeadStatistics describe(int64_t layer, size_t list, int64_t candidates) const;
-  void observe_attention(const kernels::AttentionArgs& args, size_t list,
-                         const Candidates& candidates, Workspace& workspace,
+  bool is_short(const HeadStatistics& statistics) const;
+  bool has_work(int64_t layer, const kernels::AttentionArgs& args) const;
+  void observe_attention(const kernels::KernelTable& kernels, const kernels::AttentionArgs& args,
+                         size_t list, const Candidates& candidates, Workspace& workspace,
                          HeadStatistics* statistics);
-  void look_at_tokens(const Needs& needs, size_t list, const Candidates& candidates,
-                      Workspace& workspace, HeadStatistics* statistics) const;
-  void choose_head(int64_t layer, size_t list, const kernels::AttentionArgs& args,
-                   Workspace& workspace);
+  void look_at_tokens(const kernels::KernelTable& kernels, const Needs& needs, size_t list,
+                      const Candidates& candidates, Workspace& workspace,
+                      HeadStatistics* statistics) const;
+  void choose_head(const kernels::KernelTable& kernels, int64_t layer, size_t list,
+                   const kernels::AttentionArgs& args, Workspace& workspace);
   void average_layer(int64_t layer);
   void book_time(double seconds);
 
@@ -100,6 +102,7 @@ class HeadSelector {
   Schedule schedule_;
   const KvCache& cache_;
   Needs needs_;
+  ObservedRows observed_;
   int64_t max_candidates_;
   int64_t max_attended_;
   int scale_ = 0;

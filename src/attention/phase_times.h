@@ -4,10 +4,15 @@
 #pragma once
 
 #include <array>
-#include <chrono>
 #include <cstddef>
 
 namespace nextscale {
+
+// Seconds since some moment.
+using Clock = double (*)();
+double wall_seconds();
+// Of the calling thread alone: what other programs take does not count.
+double thread_cpu_seconds();
 
 enum class Phase {
   kAttention,   // the attention operator
@@ -20,6 +25,7 @@ inline constexpr size_t kNumPhases = 4;
 
 struct PhaseTimes {
   std::array<double, kNumPhases> seconds{};
+  Clock clock = wall_seconds;
 
   double& operator[](Phase phase) { return seconds[static_cast<size_t>(phase)]; }
   double operator[](Phase phase) const { return seconds[static_cast<size_t>(phase)]; }
@@ -38,19 +44,19 @@ struct PhaseTimes {
 class PhaseClock {
  public:
   explicit PhaseClock(PhaseTimes* times) : times_(times) {
-    if (times_ != nullptr) last_ = std::chrono::steady_clock::now();
+    if (times_ != nullptr) last_ = times_->clock();
   }
 
   void lap(Phase phase) {
     if (times_ == nullptr) return;
-    const auto now = std::chrono::steady_clock::now();
-    (*times_)[phase] += std::chrono::duration<double>(now - last_).count();
+    const double now = times_->clock();
+    (*times_)[phase] += now - last_;
     last_ = now;
   }
 
  private:
   PhaseTimes* times_;
-  std::chrono::steady_clock::time_point last_;
+  double last_ = 0;
 };
 
 }  // namespace nextscale

@@ -2,7 +2,6 @@
 #include "bench/kv_bench.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <memory>
 #include <utility>
@@ -102,7 +101,7 @@ class BlockProducts {
 
   // Seconds of all layers over all steps.
   double run() {
-    const auto start = std::chrono::steady_clock::now();
+    const double start = settings_.clock();
     for (const Grid& grid : settings_.shape.geometry.scales) {
       for (int64_t layer = 0; layer < settings_.shape.geometry.layers; ++layer) {
         throw_if_cancelled(context_);
@@ -111,7 +110,7 @@ class BlockProducts {
         }
       }
     }
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return settings_.clock() - start;
   }
 
  private:
@@ -166,6 +165,7 @@ Generation generate(const Context& context, const KvBenchSettings& settings, con
   run_context.scratch = &scratch;
   CachedAttention attention(setup, schedule, cache);
   Generation result;
+  result.times.clock = settings.clock;
   attention.measure(&result.times);
   for (int step = 0; step < geometry.num_scales(); ++step) {
     attention.begin_scale(step);

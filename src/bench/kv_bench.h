@@ -28,6 +28,7 @@ struct KvBenchSettings {
   DType kv = DType::kF32;       // of the cache
   int repeats = 3;
   uint64_t seed = 1;
+  Clock clock = wall_seconds;         // thread_cpu_seconds with one thread alone
   std::vector<std::string> policies;  // specs as for --kv
   Calibration calibration;            // of shape.geometry
 };

@@ -93,6 +93,7 @@ TEST_F(Cli, MistakesGetOneSentenceAndTheirExitCode) {
   expect(kTool + " bench kv --shape var-d17", 2, "did you mean var-d16");
   expect(kTool + " bench kv --shape var-d16 --size 1M", 2, "256, 512");
   expect(kTool + " bench kv --layers 17", 2, "1 to 16");
+  expect(kTool + " bench kv -t 2 --cpu-time", 2, "-t 1");
   expect(kTool + " plan -m infinity-9b", 3, "did you mean infinity-2b");
   expect(kTool + " plan -m var-d16 --size 300", 2, "wanted 256");
   expect(kTool + " plan -m var-d16 --batch 0", 2, "--batch: got 0");

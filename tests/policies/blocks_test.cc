@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <limits>
+#include <numeric>
 
 #include "nextscale/error.h"
 #include "policies/budget.h"
@@ -90,6 +92,30 @@ TEST(Top, BreaksTiesByPosition) {
     std::vector<int32_t> kept(static_cast<size_t>(n));
     top(score, n, order, kept);
     EXPECT_EQ(kept, unit["keep"].get<std::vector<int32_t>>()) << unit;
+  }
+}
+
+// Against a plain sort, with ties, both zeros, infinities and negative scores.
+TEST(Top, AgreesWithASort) {
+  std::vector<float> score;
+  for (int32_t at = 0; at < 700; ++at) {
+    score.push_back(static_cast<float>(at * 7919 % 613 % 97 - 40) / 8.0F);
+  }
+  score[3] = score[650] = std::numeric_limits<float>::infinity();
+  score[5] = score[600] = -std::numeric_limits<float>::infinity();
+  for (size_t at = 10; at < 300; at += 3) score[at] = at % 2 == 0 ? 0.0F : -0.0F;
+  std::vector<int32_t> sorted(score.size());
+  std::iota(sorted.begin(), sorted.end(), 0);
+  std::ranges::stable_sort(sorted, [&](int32_t left, int32_t right) {
+    return score[static_cast<size_t>(left)] > score[static_cast<size_t>(right)];
+  });
+  std::vector<int32_t> order(score.size());
+  for (int64_t n = 0; n <= static_cast<int64_t>(score.size()); ++n) {
+    std::vector<int32_t> want(sorted.begin(), sorted.begin() + n);
+    std::ranges::sort(want);
+    std::vector<int32_t> got(static_cast<size_t>(n));
+    top(score, n, order, got);
+    ASSERT_EQ(got, want) << n;
   }
 }
 
