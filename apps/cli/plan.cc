@@ -106,10 +106,8 @@ void add_plan(CLI::App& app) {
   RunOptions& run = options->run;
   command->add_option("-m,--model", options->choice.model, model_help())->required();
   command->add_option("--size", options->choice.size,
-                      "Picture size: 256, 512, 1024, or 0.06M, 0.25M, 0.60M, 1M (default: the "
-                      "model's own)");
-  command->add_option("--aspect", options->choice.aspect,
-                      "Height over width, for models that make other shapes than squares");
+                      "Picture size: 256, 512, 1024, or 0.06M, 0.25M, 0.60M, 1M, or other shapes "
+                      "such as 3:2@1M or 1152x768 (default: the model's own)");
   command->add_option("--batch", options->batch, "Pictures at a time")->capture_default_str();
   command->add_option("--kv", options->kv, "Cache policy (see `nextscale policies`)")
       ->capture_default_str();

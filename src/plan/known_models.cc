@@ -4,10 +4,10 @@
 #include <fmt/ranges.h>
 
 #include <array>
-#include <charconv>
 #include <string>
 
 #include "core/error_format.h"
+#include "models/infinity/picture_size.h"
 #include "models/infinity/schedules.h"
 
 namespace nextscale {
@@ -130,25 +130,34 @@ constexpr std::array kModels{
                kOnecat},
 };
 
-std::vector<Grid> picture_maps(const PictureSize& size, double aspect) {
-  if (size.maps.empty()) return infinity_schedule(aspect, size.num_scales);
+std::vector<Grid> picture_maps(const PictureChoice& picture) {
+  const PictureSize& size = *picture.size;
+  if (size.maps.empty()) return infinity_schedule(picture.aspect, size.num_scales);
   std::vector<Grid> maps;
   for (const int64_t side : size.maps) maps.push_back({side, side});
   return maps;
 }
 
-Geometry picture_geometry(const KnownModel& model, const PictureSize& size, double aspect) {
+Geometry picture_geometry(const KnownModel& model, const PictureChoice& picture) {
   return {.layers = model.layers,
           .query_heads = model.query_heads,
           .kv_heads = model.kv_heads,
           .head_dim = model.head_dim,
-          .scales = picture_maps(size, aspect)};
+          .scales = picture_maps(picture)};
 }
 
-// "256", or "0.06M (256)".
-std::string shown(const PictureSize& size) {
-  const std::string side = std::to_string(size.side);
-  return size.name == side ? side : fmt::format("{} ({})", size.name, side);
+bool is_named(const PictureSize& size, std::string_view text) {
+  return text == size.name || text == std::to_string(size.side);
+}
+
+// "256", or "1M (1024), 0.25M (512)".
+std::string names_of(std::span<const PictureSize> sizes) {
+  std::vector<std::string> names;
+  for (const PictureSize& size : sizes) {
+    const std::string side = std::to_string(size.side);
+    names.push_back(size.name == side ? side : fmt::format("{} ({})", size.name, side));
+  }
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
 }  // namespace
@@ -162,24 +171,27 @@ const KnownModel* find_known_model(std::string_view name) {
   return nullptr;
 }
 
-const PictureSize& find_size(const KnownModel& model, std::string_view text) {
-  if (text.empty()) return model.sizes.front();
-  std::vector<std::string> names;
+PictureChoice find_picture(const KnownModel& model, std::string_view text) {
+  if (text.empty()) return {.size = &model.sizes.front()};
   for (const PictureSize& size : model.sizes) {
-    if (text == size.name || text == std::to_string(size.side)) return size;
-    names.push_back(shown(size));
+    if (is_named(size, text)) return {.size = &size};
   }
-  fail(ErrorCode::kUsage, "--size: {} makes no pictures of '{}', wanted {}", model.name,
-       printable(text), fmt::join(names, ", "));
+  const bool has_shapes = model.sizes.front().maps.empty();
+  const auto picture = has_shapes ? find_infinity_picture(text) : std::nullopt;
+  for (const PictureSize& size : model.sizes) {
+    if (picture && picture->num_scales == size.num_scales) return {&size, picture->aspect};
+  }
+  fail(ErrorCode::kUsage, "--size: {} makes no pictures of '{}', wanted {}{}", model.name,
+       printable(text), names_of(model.sizes), has_shapes ? ", or another shape as 3:2@1M" : "");
 }
 
-Grid picture_pixels(const KnownModel& model, const PictureSize& size, double aspect) {
-  const Grid last = picture_geometry(model, size, aspect).scales.back();
+Grid picture_pixels(const KnownModel& model, const PictureChoice& picture) {
+  const Grid last = picture_geometry(model, picture).scales.back();
   return {kPixelsPerToken * last.height, kPixelsPerToken * last.width};
 }
 
-Geometry engine_geometry(const KnownModel& model, const PictureSize& size, double aspect) {
-  Geometry geometry = picture_geometry(model, size, aspect);
+Geometry engine_geometry(const KnownModel& model, const PictureChoice& picture) {
+  Geometry geometry = picture_geometry(model, picture);
   const Grid text{1, model.text.tokens};
   if (model.text.place == Place::kFirstMap) geometry.scales.front() = text;
   if (model.text.place == Place::kOwnStep) {
@@ -188,8 +200,8 @@ Geometry engine_geometry(const KnownModel& model, const PictureSize& size, doubl
   return geometry;
 }
 
-PaperModel paper_model(const KnownModel& model, const PictureSize& size, double aspect) {
-  PaperModel result{.geometry = picture_geometry(model, size, aspect),
+PaperModel paper_model(const KnownModel& model, const PictureChoice& picture) {
+  PaperModel result{.geometry = picture_geometry(model, picture),
                     .pair_bytes = model.paper_pair_bytes};
   if (model.text.place == Place::kFirstMap) {
     result.geometry.scales.front() = {1, model.text.tokens + 1};

@@ -61,15 +61,22 @@ std::span<const KnownModel> known_models();
 // Null if there is none of this name.
 const KnownModel* find_known_model(std::string_view name);
 
-// The size whose name or side `text` is, the default for an empty text. Throws Error(kUsage) naming
-// the model's sizes.
-const PictureSize& find_size(const KnownModel& model, std::string_view text);
+// One picture of a model: height over width is 1 but for Infinity's schedules.
+struct PictureChoice {
+  const PictureSize* size = nullptr;
+  double aspect = 1.0;
+};
+
+// What `text` means: the default if it is empty, a size by its name or side, or for models with
+// Infinity's schedules what find_infinity_picture() reads. Throws Error(kUsage) naming what the
+// model makes.
+PictureChoice find_picture(const KnownModel& model, std::string_view text);
 
 // The shape that caches and policies of this engine see: text is a step of its own or part of the
-// first map. `aspect` is height over width; only Infinity's schedules have others than 1.
-Geometry engine_geometry(const KnownModel& model, const PictureSize& size, double aspect);
+// first map.
+Geometry engine_geometry(const KnownModel& model, const PictureChoice& picture);
 
-Grid picture_pixels(const KnownModel& model, const PictureSize& size, double aspect);
+Grid picture_pixels(const KnownModel& model, const PictureChoice& picture);
 
 // The shape as the papers count it (methods.md 15.1): HART's text comes on top of the 1x1 map,
 // OneCAT's is attended but neither cached nor part of the sequence.
@@ -78,7 +85,7 @@ struct PaperModel {
   int64_t attended_prompt = 0;
   int64_t pair_bytes = 0;  // of one key element and one value element
 };
-PaperModel paper_model(const KnownModel& model, const PictureSize& size, double aspect);
+PaperModel paper_model(const KnownModel& model, const PictureChoice& picture);
 
 // Bytes per pair for models of a family, known or not; 0 if no paper has counted it.
 int64_t paper_pair_bytes(std::string_view family);

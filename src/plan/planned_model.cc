@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "plan/planned_model.h"
 
-#include <cmath>
+#include <algorithm>
 #include <filesystem>
 #include <vector>
 
@@ -15,8 +15,6 @@ namespace nextscale {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr double kMaxAspect = 100.0;  // beyond any schedule; the nearest is taken
 
 // The published VAR models (specs of the official repository): everything follows from the depth.
 VarConfig published_var(const KnownModel& model, const PictureSize& size) {
@@ -46,28 +44,17 @@ std::unique_ptr<ModelDescription> describe_known(const KnownModel& model, const 
   return nullptr;
 }
 
-double checked_aspect(const std::optional<double>& aspect) {
-  const double value = aspect.value_or(1.0);
-  if (value >= 1.0 / kMaxAspect && value <= kMaxAspect) return value;
-  fail(ErrorCode::kUsage, "--aspect: got {}, wanted height over width, such as 1.5 or 0.75", value);
-}
-
 PlannedModel plan_known(const KnownModel& model, const ModelChoice& choice) {
-  const PictureSize& size = find_size(model, choice.size);
-  const double aspect = checked_aspect(choice.aspect);
-  if (!size.maps.empty() && aspect != 1.0) {
-    fail(ErrorCode::kUsage, "--aspect: {} makes square pictures only, got {}; leave it out",
-         model.name, aspect);
-  }
+  const PictureChoice picture = find_picture(model, choice.size);
   PlannedModel result{.name = std::string(model.name),
                       .family = std::string(model.family),
-                      .size = std::string(size.name),
-                      .pixels = picture_pixels(model, size, aspect),
-                      .geometry = engine_geometry(model, size, aspect),
-                      .description = describe_known(model, size),
+                      .size = std::string(picture.size->name),
+                      .pixels = picture_pixels(model, picture),
+                      .geometry = engine_geometry(model, picture),
+                      .description = describe_known(model, *picture.size),
                       .parameters = model.parameters,
                       .uncounted = model.uncounted,
-                      .paper = paper_model(model, size, aspect)};
+                      .paper = paper_model(model, picture)};
   if (result.description != nullptr) result.geometry = result.description->geometry();
   return result;
 }
@@ -89,10 +76,6 @@ PlannedModel plan_folder(const ModelChoice& choice) {
     fail(ErrorCode::kUsage,
          "--size: the model in {} makes pictures of {} pixels, got '{}'; leave it out",
          choice.model, shown(result.pixels), printable(choice.size));
-  }
-  if (choice.aspect.has_value()) {
-    fail(ErrorCode::kUsage, "--aspect: a model folder has its own, got {}; leave it out",
-         *choice.aspect);
   }
   result.geometry = result.description->geometry();
   result.paper = {.geometry = result.geometry, .pair_bytes = paper_pair_bytes(folder.family)};

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "models/model.h"
@@ -14,9 +13,8 @@ namespace nextscale {
 
 // As a person writes it.
 struct ModelChoice {
-  std::string model;             // a folder, or a name of known_models()
-  std::string size;              // empty: the model's own
-  std::optional<double> aspect;  // height over width; absent: square, or the folder's
+  std::string model;  // a folder, or a name of known_models()
+  std::string size;   // as find_picture() reads it; empty: the model's own
 };
 
 struct PlannedModel {
@@ -34,7 +32,7 @@ struct PlannedModel {
 };
 
 // Throws Error: kUsage or kNotFound with the nearest names for a model that is neither, kUsage for
-// a size or shape that the model does not have, and what reading the folder throws.
+// a size that the model does not have, and what reading the folder throws.
 PlannedModel choose_model(const ModelChoice& choice);
 
 }  // namespace nextscale

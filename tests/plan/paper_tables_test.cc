@@ -30,7 +30,7 @@ struct Row {
 
 PaperPlan plan_of(const Row& row) {
   const KnownModel& known = *find_known_model(row.model);
-  const PaperModel model = paper_model(known, known.sizes.front(), 1.0);
+  const PaperModel model = paper_model(known, find_picture(known, ""));
   return plan_as_papers_do(model, parse_policy_spec(row.kv), nullptr, row.images);
 }
 
@@ -195,7 +195,7 @@ class HeatKv : public testing::TestWithParam<HeatRow> {};
 TEST_P(HeatKv, CostsWhatTheOfficialScheduleCosts) {
   const HeatRow& row = GetParam();
   const KnownModel& known = *find_known_model(row.model);
-  const PaperModel model = paper_model(known, known.sizes.front(), 1.0);
+  const PaperModel model = paper_model(known, find_picture(known, ""));
   const Calibration calibration = published_ranking(model.geometry, row.orders);
   const PaperPlan plan = plan_as_papers_do(model, parse_policy_spec(row.kv), &calibration, 1);
   EXPECT_NEAR(plan.cached_tokens, row.tokens, 0.05);
