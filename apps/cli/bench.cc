@@ -13,10 +13,9 @@
 #include "core/error_format.h"
 #include "core/parallel.h"
 #include "kernels/kernels.h"
-#include "models/registry.h"
+#include "plan/planned_model.h"
 #include "progress.h"
 #include "run_options.h"
-#include "weights/model_folder.h"
 
 namespace nextscale::cli {
 namespace {
@@ -25,9 +24,7 @@ constexpr int64_t kMaxImages = 1024;
 constexpr int kMaxRepeats = 1000;
 
 struct KvBenchOptions {
-  std::string model;
-  std::string shape = "var-d16";
-  std::string size;
+  ModelChoice choice{.model = "var-d16", .size = {}, .aspect = {}};
   int64_t layers = 0;
   std::string dtype = "auto";
   std::string kv_dtype = "auto";
@@ -39,10 +36,9 @@ struct KvBenchOptions {
 };
 
 BenchShape wanted_shape(const KvBenchOptions& options) {
-  if (options.model.empty()) return bench_shape(options.shape, options.size);
-  const ModelFolder folder = open_model_folder(options.model);
-  const auto model = describe_model(folder.family, folder.config, folder.path);
-  return bench_shape_of(options.model, model->geometry());
+  const PlannedModel model = choose_model(options.choice);
+  const std::string size = model.size.empty() ? "" : " at " + model.size;
+  return bench_shape(model.name + size, model.geometry, options.layers);
 }
 
 // `full` comes first, as what the others are compared with.
@@ -55,7 +51,6 @@ std::vector<std::string> wanted_policies(std::vector<std::string> policies) {
 void run_kv(const KvBenchOptions& options) {
   KvBenchSettings settings = options.settings;
   settings.shape = wanted_shape(options);
-  limit_layers(settings.shape, options.layers);
   settings.policies = wanted_policies(settings.policies);
   settings.calibration = invented_calibration(settings.shape.geometry, settings.seed);
   settings.compute =
@@ -96,17 +91,12 @@ void add_bench(CLI::App& app) {
   CLI::App* command = bench->add_subcommand(
       "kv", "Time attention, scoring, selection and compaction of cache policies");
   const auto options = std::make_shared<KvBenchOptions>();
-  CLI::Option* model =
-      command->add_option("-m,--model", options->model, "Take the shape of this model folder");
   command
-      ->add_option("--shape", options->shape,
-                   "Shape of a published model: var-d16 to var-d36, infinity-2b")
-      ->capture_default_str()
-      ->excludes(model);
-  command
-      ->add_option("--size", options->size,
-                   "Its size: 256 or 512 (VAR), 0.06M, 0.25M or 1M (Infinity)")
-      ->excludes(model);
+      ->add_option("-m,--model", options->choice.model,
+                   "Whose shape: a model folder, or a published model such as infinity-2b")
+      ->capture_default_str();
+  command->add_option("--size", options->choice.size,
+                      "Picture size of a published model: 256, 1M; default: its own");
   command->add_option("--layers", options->layers,
                       "Run only so many layers and scale up, 0 for all");
   command->add_option("--kv", options->settings.policies,

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Shapes of published models, for benchmarks that need no weights.
+// The part of a model's shape that benchmarks run: no weights are needed.
 #pragma once
 
 #include <string>
-#include <string_view>
-#include <vector>
 
 #include "core/geometry.h"
 
@@ -22,15 +20,9 @@ struct BenchShape {
   }
 };
 
-// `name` is var-d16 ... var-d36 or infinity-2b; `size` is 256 or 512, or 0.06M, 0.25M or 1M; empty
-// for the usual one. Throws Error(kUsage) with what there is.
-BenchShape bench_shape(std::string_view name, std::string_view size);
-
-// Of a model that runs here. Its blocks are taken to be as wide as its heads, with a feed-forward
-// part of four times that.
-BenchShape bench_shape_of(std::string name, const Geometry& geometry);
-
-// Runs only this many of the layers; 0 for all. Throws Error(kUsage) for more than there are.
-void limit_layers(BenchShape& shape, int64_t layers);
+// Runs `layers` of the model's, all if 0. Blocks are taken to be as wide as their heads, with a
+// feed-forward part of four times that, as those of VAR and Infinity are. Throws Error(kUsage) for
+// more layers than there are.
+BenchShape bench_shape(std::string name, const Geometry& geometry, int64_t layers);
 
 }  // namespace nextscale

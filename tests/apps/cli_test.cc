@@ -89,9 +89,8 @@ TEST_F(Cli, MistakesGetOneSentenceAndTheirExitCode) {
   expect(kTool + " inspect " + file("absent"), 3, "absent");
   expect(kTool + " bench", 2, "--help");
   expect(kTool + " bench kw", 2, "did you mean kv");
-  expect(kTool + " bench kv --shap x", 2, "did you mean --shape");
-  expect(kTool + " bench kv --shape var-d17", 2, "did you mean var-d16");
-  expect(kTool + " bench kv --shape var-d16 --size 1M", 2, "256, 512");
+  expect(kTool + " bench kv --siz x", 2, "did you mean --size");
+  expect(kTool + " bench kv -m var-d17", 3, "did you mean var-d16");
   expect(kTool + " bench kv --layers 17", 2, "1 to 16");
   expect(kTool + " bench kv -t 2 --cpu-time", 2, "-t 1");
   expect(kTool + " plan -m infinity-9b", 3, "did you mean infinity-2b");
