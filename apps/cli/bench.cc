@@ -24,7 +24,7 @@ constexpr int64_t kMaxImages = 1024;
 constexpr int kMaxRepeats = 1000;
 
 struct KvBenchOptions {
-  ModelChoice choice{.model = "var-d16", .size = {}, .aspect = {}};
+  ModelChoice choice{.model = "var-d16", .size = {}};
   int64_t layers = 0;
   std::string dtype = "auto";
   std::string kv_dtype = "auto";
