@@ -7,8 +7,10 @@
 //   run          the state of one batch on its way through the scales.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "attention/cached_attention.h"
@@ -25,16 +27,50 @@ struct RunTypes {
   size_t strip_bytes = 0;       // of one strip of the decoder
 };
 
+// How the rows with and without condition are mixed.
+struct Guidance {
+  // Per scale g: (1 + g) conditional - g unconditional; 0 where there is none.
+  std::vector<float> strengths{};
+  bool on_logits = true;
+  // Layers behind which the mixture takes the place of both rows.
+  std::vector<int64_t> after_layers{};
+
+  bool is_any() const {
+    return std::ranges::any_of(strengths, [](float strength) { return strength != 0.0F; });
+  }
+  float at(int scale) const { return strengths[static_cast<size_t>(scale)]; }
+};
+
+// Guidance as a person asks for it.
+struct GuidanceRequest {
+  std::vector<float> cfg;  // one strength, or one per scale
+  // Where the rows are mixed: 0 for the logits, -m behind layer L - m of L. Empty: on the logits.
+  std::vector<int64_t> layers{};
+};
+
+// What a text encoder made of a text. Borrowed.
+struct TextView {
+  const float* features = nullptr;  // [tokens, channels]; null while only memory is planned
+  int64_t tokens = 0;
+};
+
+// The text of one image, and what it shall not show (no tokens: the model's own "no text").
+struct TextCondition {
+  TextView text;
+  TextView negative{};
+};
+
 // One batch. All its images run in lock-step.
 struct Batch {
-  std::vector<int64_t> classes;  // one per image
-  float cfg = 0.0F;              // guidance strength, 0 for none
+  std::vector<int64_t> classes{};      // one per image, where the model is conditioned on classes
+  std::vector<TextCondition> texts{};  // one per image, where it is conditioned on texts
+  Guidance guidance{};
   // Compute the unguided rows even where they cannot change the picture, as traces show them.
   bool keep_all_rows = false;
   // Hold the logits of all images at once, as traces and mixtures of tokens need them.
   bool whole_logits = false;
 
-  int64_t images() const { return static_cast<int64_t>(classes.size()); }
+  int64_t images() const { return static_cast<int64_t>(std::max(classes.size(), texts.size())); }
 };
 
 // Bytes that a run of one batch takes beside the key/value cache.
@@ -45,11 +81,21 @@ struct ModelMemory {
   size_t decoder = 0;  // of decoding one picture
 };
 
-// The tokens chosen at one scale.
-struct ScaleTokens {
-  const int32_t* tokens = nullptr;  // [images, tokens of the scale]
-  const float* mixtures =
-      nullptr;  // [images, tokens, vocabulary] instead of single tokens, or null
+// What a model chooses for each token: one label out of a vocabulary, or several labels that are
+// chosen independently, such as bits.
+struct LabelShape {
+  std::string_view name = "tokens";  // of the chosen labels in traces
+  int64_t per_token = 1;
+  int64_t categories = 0;
+
+  int64_t logits_per_token() const { return per_token * categories; }
+};
+
+// The labels chosen at one scale.
+struct ScaleLabels {
+  const int32_t* labels = nullptr;  // [images, tokens of the scale, labels per token]
+  // [images, tokens, categories] instead of single labels, or null.
+  const float* mixtures = nullptr;
 };
 
 // One batch on its way through the scales. Calls come in the order forward, logits (any split of
@@ -61,11 +107,12 @@ class ScaleRun {
 
   // Runs the transformer at this scale. Throws Error(kCancelled) between layers.
   virtual void forward(const Context& context, int scale, CachedAttention& attention) = 0;
-  // Logits after guidance of images [first, first + count): out [count, tokens, vocabulary].
+  // Logits after guidance of images [first, first + count): out [count, tokens, labels per token,
+  // categories].
   virtual void logits(const Context& context, int scale, int64_t first, int64_t count,
                       float* out) = 0;
-  // Takes the chosen tokens and prepares the next scale's input.
-  virtual void accept(const Context& context, int scale, const ScaleTokens& tokens) = 0;
+  // Takes the chosen labels and prepares the next scale's input.
+  virtual void accept(const Context& context, int scale, const ScaleLabels& labels) = 0;
   // The picture so far: rgb [height, width, 3] in [0, 1].
   virtual void decode(const Context& context, int64_t image, float* rgb) = 0;
 };
@@ -73,8 +120,8 @@ class ScaleRun {
 class ScaleModel {
  public:
   virtual ~ScaleModel() = default;
-  // The batch's vectors are checked: as many classes as images, each a class of the model. The run
-  // borrows the model and the arena.
+  // The batch is checked: as many classes or texts as images, each one that the model takes. The
+  // run borrows the model, the arena and, until start() returns, the texts.
   virtual std::unique_ptr<ScaleRun> start(const Context& context, const Batch& batch,
                                           Arena& state) = 0;
   // Bytes of packed weights and tables, as ModelMemory::weights predicted them.
@@ -83,7 +130,8 @@ class ScaleModel {
 
 // Settings that a model folder recommends.
 struct SamplingDefaults {
-  float cfg = 0.0F;
+  std::vector<float> cfg{};      // one, or one per scale
+  std::vector<float> tau{1.0F};  // likewise: what logits are divided by
   int64_t top_k = 0;
   float top_p = 0.0F;
 };
@@ -94,11 +142,13 @@ class ModelDescription {
 
   virtual const Geometry& geometry() const = 0;
   virtual float softmax_scale() const = 0;
-  virtual int64_t vocabulary() const = 0;  // categories of a token
+  virtual LabelShape labels() const = 0;
   virtual int64_t num_classes() const = 0;
   virtual Grid image_pixels() const = 0;
   virtual SamplingDefaults defaults() const = 0;
-  // Sequences that a batch of this many images runs as.
+  // Throws Error(kUsage) for guidance that the model does not have.
+  virtual Guidance guidance(const GuidanceRequest& request) const = 0;
+  // Sequences that this batch runs as.
   virtual int64_t rows(const Batch& batch) const = 0;
   // Which class a person means by a number or a name. Throws Error(kUsage) with suggestions.
   virtual int64_t resolve_class(const std::string& text) const = 0;

@@ -66,7 +66,7 @@ void inspect_folder(const InspectOptions& options) {
   const int last = geometry.num_scales() - 1;
   fmt::print("model folder {}\nfamily {}, {} layers, {} heads of {}, vocabulary {}, {} classes\n",
              folder.path.string(), folder.family, geometry.layers, geometry.query_heads,
-             geometry.head_dim, model->vocabulary(), model->num_classes());
+             geometry.head_dim, model->labels().categories, model->num_classes());
   fmt::print("{} scales, {} tokens, {}x{} pixels\n", geometry.num_scales(),
              geometry.tokens_through(last), model->image_pixels().width,
              model->image_pixels().height);

@@ -37,9 +37,10 @@ void require_sound(const PlanOptions& options) {
     fail(ErrorCode::kUsage, "--batch: got {}, wanted 1 to {} pictures at a time", options.batch,
          kMaxBatch);
   }
-  const float cfg = options.run.request.cfg.value_or(0.0F);
-  if (!(cfg >= 0.0F && cfg <= kMaxCfg)) {
-    fail(ErrorCode::kUsage, "--cfg: got {}, wanted 0 to {} (0: no guidance)", cfg, kMaxCfg);
+  if (!options.run.request.cfg) return;
+  for (const float cfg : options.run.request.cfg->values) {
+    if (cfg >= 0.0F && cfg <= kMaxCfg) continue;
+    fail(ErrorCode::kUsage, "--cfg: got {}, wanted 0 to {}", cfg, kMaxCfg);
   }
 }
 
@@ -116,8 +117,8 @@ void add_plan(CLI::App& app) {
                    "engine: what this engine allocates and computes; paper: as the papers count")
       ->capture_default_str();
   command->add_option("--memory", run.memory, "Say what fits into this much, such as 8GiB");
-  command->add_option("--cfg", run.request.cfg,
-                      "Guidance strength, 0 for none (default: the model's)");
+  add_per_scale(*command, "--cfg", run.request.cfg,
+                "Guidance strength, or a list with one for each scale (default: the model's)");
   command->add_option("--dtype", run.dtype, "Type of products: auto, f32, bf16")
       ->capture_default_str();
   command->add_option("--kv-dtype", run.kv_dtype, "Type of cached keys and values: auto, f32, bf16")

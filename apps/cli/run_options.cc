@@ -36,6 +36,14 @@ uint64_t parse_bytes(const std::string& flag, const std::string& text) {
        printable(text));
 }
 
+void add_per_scale(CLI::App& command, const std::string& name, std::optional<PerScale>& target,
+                   const std::string& help) {
+  command
+      .add_option_function<std::vector<float>>(
+          name, [&target](const std::vector<float>& values) { target = values; }, help)
+      ->delimiter(',');
+}
+
 void RunOptions::add_to(CLI::App& command) {
   command.add_option("-m,--model", engine.model, "Model folder (made by `nextscale convert`)")
       ->required();
@@ -45,7 +53,17 @@ void RunOptions::add_to(CLI::App& command) {
   command.add_option("-s,--seed", request.seed, "Seed of the random numbers")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  command.add_option("--cfg", request.cfg, "Guidance strength, 0 for none (default: the model's)");
+  add_per_scale(command, "--cfg", request.cfg,
+                "Guidance strength, or a list with one for each scale (default: the model's)");
+  add_per_scale(
+      command, "--tau", request.tau,
+      "Temperature of sampling, or a list with one for each scale (default: the model's)");
+  command
+      .add_option(
+          "--cfg-layers", request.cfg_layers,
+          "Where guidance mixes, for models that have a choice: 0 for the logits, -m behind "
+          "the layer with m - 1 layers after it")
+      ->delimiter(',');
   command.add_option("--top-k", request.top_k, "Sample from this many tokens, 0 for all");
   command.add_option("--top-p", request.top_p, "Sample from this total probability, 0 for all");
   command.add_flag("--greedy", request.greedy, "Take the likeliest token");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,10 @@ struct RunOptions {
 
 // "f32", "bf16", or `automatic` for "auto". Throws Error(kUsage) naming `flag`.
 DType wanted_dtype(const std::string& flag, const std::string& text, DType automatic);
+
+// Adds an option that takes one value, or a list with one for each scale.
+void add_per_scale(CLI::App& command, const std::string& name, std::optional<PerScale>& target,
+                   const std::string& help);
 
 // "8GiB", "512MiB", "1000000" as bytes. Throws Error(kUsage) naming `flag`.
 uint64_t parse_bytes(const std::string& flag, const std::string& text);

@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "nextscale/error.h"
@@ -40,12 +41,35 @@ struct EngineOptions {
   Backend backend = Backend::kCpu;
 };
 
+// A setting that is the same at every scale, or a list with one value for each.
+struct PerScale {
+  PerScale(float value) : values{value} {}  // NOLINT(google-explicit-constructor)
+  PerScale(std::vector<float> list)
+      : values(std::move(list)) {}  // NOLINT(google-explicit-constructor)
+
+  std::vector<float> values;
+
+  bool operator==(const PerScale&) const = default;
+};
+
+// A text that a picture is made of.
+struct Prompt {
+  std::string text{};
+  // What the picture shall not show; absent: the model's own "no text".
+  std::optional<std::string> negative{};
+
+  bool operator==(const Prompt&) const = default;
+};
+
 struct Request {
   std::vector<std::string> classes{};  // numbers or names; images_per_class pictures of each
   int64_t images_per_class = 1;
   int64_t first_image = 0;  // number of the first image of each class
   uint64_t seed = 0;
-  std::optional<float> cfg{};      // guidance strength; absent: the model's own setting
+  std::optional<PerScale> cfg{};  // guidance strength; absent: the model's own setting
+  std::optional<PerScale> tau{};  // temperature, above 0; absent: the model's own setting
+  // Where guidance mixes: 0 on the logits, -m behind layer L - m of L; empty: on the logits.
+  std::vector<int64_t> cfg_layers{};
   std::optional<int64_t> top_k{};  // 0: off
   std::optional<float> top_p{};    // 0: off
   bool greedy = false;
@@ -92,8 +116,9 @@ struct Events {
   std::function<void(GeneratedImage)> on_image{};
   const std::atomic<bool>* cancel = nullptr;  // set to stop between layers
   TraceSink* trace = nullptr;
-  // Per scale, tokens to take instead of sampled ones (one batch only).
-  std::vector<std::vector<int32_t>> forced_tokens{};
+  // Per scale, labels (tokens, or the bits of tokens) to take instead of sampled ones: [images,
+  // tokens, labels per token] (one batch only).
+  std::vector<std::vector<int32_t>> forced_labels{};
 };
 
 class Engine {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "core/error_format.h"
 #include "models/var/imagenet_classes.h"
 #include "models/var/var_layers.h"
 #include "models/var/var_model.h"
@@ -22,15 +23,35 @@ class VarDescription final : public ModelDescription {
 
   float softmax_scale() const override { return var_softmax_scale(config_); }
 
-  int64_t vocabulary() const override { return config_.vocab; }
+  LabelShape labels() const override { return {.categories = config_.vocab}; }
 
   int64_t num_classes() const override { return config_.classes; }
 
   Grid image_pixels() const override { return var_decoder_shape(config_, 0).image_size(); }
 
   SamplingDefaults defaults() const override {
-    return {
-        .cfg = config_.default_cfg, .top_k = config_.default_top_k, .top_p = config_.default_top_p};
+    return {.cfg = {config_.default_cfg},
+            .top_k = config_.default_top_k,
+            .top_p = config_.default_top_p};
+  }
+
+  // Grows linearly from 0 at the first scale to the strength asked for at the last.
+  Guidance guidance(const GuidanceRequest& request) const override {
+    if (request.cfg.size() != 1) {
+      fail(ErrorCode::kUsage,
+           "--cfg: got {} values, wanted one: guidance of VAR models grows from scale to scale",
+           request.cfg.size());
+    }
+    if (!request.layers.empty()) {
+      fail(ErrorCode::kUsage,
+           "--cfg-layers: VAR models have guidance on their logits only; leave it out");
+    }
+    Guidance guidance;
+    const auto last = static_cast<float>(geometry_.num_scales() - 1);
+    for (int scale = 0; scale < geometry_.num_scales(); ++scale) {
+      guidance.strengths.push_back(request.cfg.front() * static_cast<float>(scale) / last);
+    }
+    return guidance;
   }
 
   int64_t rows(const Batch& batch) const override { return var_rows(batch); }

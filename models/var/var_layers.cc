@@ -14,17 +14,6 @@ constexpr float kLogMaxHeadScale = 4.605170249938965F;
 // Softmax factor of models without q/k normalisation: 0.25 / sqrt(head_dim).
 constexpr double kUnnormalizedFactor = 0.25;
 
-BlockShape block_shape(const VarConfig& config, DType compute) {
-  return {.width = config.width,
-          .query_heads = config.heads,
-          .kv_heads = config.heads,
-          .head_dim = config.head_dim,
-          .ffn_width = config.ffn_width,
-          .norm_epsilon = config.norm_epsilon,
-          .normalize_qk = config.qk_l2_norm,
-          .compute = compute};
-}
-
 kernels::LinearSpec product(int64_t in, int64_t out, DType compute) {
   return {.in_features = in, .out_features = out, .compute = compute};
 }
@@ -62,7 +51,7 @@ TransformerBlock load_block(const VarConfig& config, DType compute, int64_t laye
       .fc1 = loader.linear(ffn + ".fc1", fc1),
       .fc2 = loader.linear(ffn + ".fc2", product(config.ffn_width, config.width, compute)),
       .head_scale = head_scale(config, attn, loader)};
-  return {block_shape(config, compute), std::move(weights)};
+  return {var_block_shape(config, compute), std::move(weights)};
 }
 
 // Absolute position plus the embedding of the token's scale, for every token.
@@ -85,23 +74,33 @@ std::vector<float> load_positions(const VarConfig& config, WeightLoader& loader)
   return positions;
 }
 
-void load_modulations(VarLayers* layers, WeightLoader& loader) {
-  const VarConfig& config = layers->config;
-  const kernels::LinearSpec spec =
-      product(config.width, kNumModulations * config.width, layers->types.compute);
-  if (config.shared_adaln) layers->modulations.push_back(loader.linear("shared_ada_lin.1", spec));
-  for (int64_t layer = 0; layer < config.layers; ++layer) {
-    const std::string block = fmt::format("blocks.{}", layer);
-    if (config.shared_adaln) {
-      layers->modulation_constants.push_back(
-          loader.values(block + ".ada_gss", Shape{1, 1, kNumModulations, config.width}));
-    } else {
-      layers->modulations.push_back(loader.linear(block + ".ada_lin.1", spec));
-    }
-  }
+}  // namespace
+
+BlockShape var_block_shape(const VarConfig& config, DType compute) {
+  return {.width = config.width,
+          .query_heads = config.heads,
+          .kv_heads = config.heads,
+          .head_dim = config.head_dim,
+          .ffn_width = config.ffn_width,
+          .norm_epsilon = config.norm_epsilon,
+          .normalize_qk = config.qk_l2_norm,
+          .compute = compute};
 }
 
-}  // namespace
+AdaptiveNormShape var_norm_shape(const VarConfig& config, DType compute) {
+  return {.width = config.width,
+          .layers = config.layers,
+          .is_shared = config.shared_adaln,
+          .compute = compute};
+}
+
+HeadShape var_head_shape(const VarConfig& config, DType compute) {
+  return {.width = config.width,
+          .logits = config.vocab,
+          .norm_epsilon = config.norm_epsilon,
+          .modulation_compute = compute,
+          .compute = compute};
+}
 
 float var_softmax_scale(const VarConfig& config) {
   if (config.qk_l2_norm) return 1.0F;
@@ -135,11 +134,10 @@ VarLayers::VarLayers(const Context& context, const VarConfig& var_config, const 
     blocks.push_back(load_block(config, types.compute, layer, loader));
     throw_if_cancelled(context);
   }
-  load_modulations(this, loader);
-  head_modulation =
-      loader.linear("head_nm.ada_lin.1",
-                    product(config.width, kNumHeadModulations * config.width, types.compute));
-  head = loader.linear("head", product(config.width, config.vocab, types.compute));
+  modulations = std::make_unique<BlockModulations>(
+      var_norm_shape(config, types.compute),
+      [](int64_t layer) { return fmt::format("blocks.{}.", layer); }, loader);
+  head = std::make_unique<ModulatedHead>(var_head_shape(config, types.compute), loader);
   // Small, and the only way from latents to tokens: kept in f32.
   word_embed =
       loader.linear("word_embed", product(config.latent_channels, config.width, DType::kF32));

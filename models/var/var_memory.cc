@@ -13,32 +13,15 @@ size_t linear_bytes(const Context& context, int64_t in, int64_t out, DType compu
       context, {.in_features = in, .out_features = out, .compute = compute});
 }
 
-size_t block_bytes(const Context& context, const VarConfig& config, DType compute) {
-  const int64_t width = config.width;
-  return linear_bytes(context, width, 3 * width, compute) +
-         linear_bytes(context, width, width, compute) +
-         linear_bytes(context, width, config.ffn_width, compute) +
-         linear_bytes(context, config.ffn_width, width, compute) +
-         (config.qk_l2_norm ? static_cast<size_t>(config.heads) * sizeof(float) : 0);
-}
-
-size_t modulation_bytes(const Context& context, const VarConfig& config, DType compute) {
-  const size_t projection =
-      linear_bytes(context, config.width, kNumModulations * config.width, compute);
-  if (!config.shared_adaln) return static_cast<size_t>(config.layers) * projection;
-  return projection +
-         static_cast<size_t>(config.layers * kNumModulations * config.width) * sizeof(float);
-}
-
 size_t weight_bytes(const Context& context, const VarConfig& config, const Geometry& geometry,
                     const RunTypes& types) {
   const int64_t width = config.width;
   const int64_t tokens = geometry.tokens_through(geometry.num_scales() - 1);
   const int64_t vectors = config.classes + 1 + geometry.tokens(0) + tokens;
-  return static_cast<size_t>(config.layers) * block_bytes(context, config, types.compute) +
-         modulation_bytes(context, config, types.compute) +
-         linear_bytes(context, width, kNumHeadModulations * width, types.compute) +
-         linear_bytes(context, width, config.vocab, types.compute) +
+  return static_cast<size_t>(config.layers) *
+             TransformerBlock::weight_bytes(context, var_block_shape(config, types.compute)) +
+         BlockModulations::bytes(context, var_norm_shape(config, types.compute)) +
+         ModulatedHead::bytes(context, var_head_shape(config, types.compute)) +
          linear_bytes(context, config.latent_channels, width, DType::kF32) +
          static_cast<size_t>(vectors * width) * sizeof(float) +
          VqQuantizer::bytes(context, var_quantizer_shape(config)).packed +
@@ -56,7 +39,8 @@ size_t logits_bytes(const VarConfig& config, const Geometry& geometry, const Bat
   for (int scale = 0; scale < geometry.num_scales(); ++scale) {
     const int64_t tokens = images_per_logits(geometry, scale, batch) * geometry.tokens(scale);
     largest =
-        std::max(largest, rounded(tokens * config.width, compute) + rounded(tokens * config.vocab));
+        std::max(largest, ModulatedHead::scratch_bytes(var_head_shape(config, compute), tokens) +
+                              rounded(tokens * config.vocab));
   }
   return largest;
 }
@@ -70,24 +54,21 @@ ModelMemory var_memory(const Context& context, const VarConfig& config, const Ge
   const int64_t last_tokens = geometry.tokens(last);
   const QuantizerShape quantizer = var_quantizer_shape(config);
   const DecoderShape decoder = var_decoder_shape(config, types.strip_bytes);
+  const AdaptiveNormShape norms = var_norm_shape(config, types.compute);
+  const HeadShape head = var_head_shape(config, types.compute);
   const size_t latent = quantizer.latent_size() * sizeof(float);
 
   ModelMemory memory;
   memory.weights = weight_bytes(context, config, geometry, types);
   memory.state = rounded(rows * last_tokens * config.width) +
-                 rounded(config.layers * rows * kNumModulations * config.width) +
-                 rounded(rows * kNumHeadModulations * config.width) +
+                 rounded(BlockModulations::floats(norms, rows)) +
+                 rounded(ModulatedHead::floats(head, rows)) +
                  static_cast<size_t>(batch.images()) * Arena::rounded(latent);
-  const size_t block =
-      TransformerBlock::scratch_bytes({.width = config.width,
-                                       .query_heads = config.heads,
-                                       .kv_heads = config.heads,
-                                       .head_dim = config.head_dim,
-                                       .ffn_width = config.ffn_width,
-                                       .normalize_qk = config.qk_l2_norm,
-                                       .compute = types.compute},
-                                      rows * last_tokens, types.kv, attention_bytes);
-  const size_t start = rounded(rows * config.width) + rounded(rows * config.width, types.compute);
+  const size_t block = TransformerBlock::scratch_bytes(
+      var_block_shape(config, types.compute), rows * last_tokens, types.kv, attention_bytes);
+  const size_t start =
+      rounded(rows * config.width) + std::max(BlockModulations::scratch_bytes(norms, rows),
+                                              ModulatedHead::modulation_scratch_bytes(head, rows));
   const size_t accept = rounded(batch.images() * last_tokens * config.latent_channels) +
                         rounded(last_tokens * config.latent_channels) +
                         VqQuantizer::bytes(context, quantizer).scratch;

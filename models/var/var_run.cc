@@ -18,20 +18,17 @@ class VarRun final : public ScaleRun {
 
   void forward(const Context& context, int scale, CachedAttention& attention) override;
   void logits(const Context& context, int scale, int64_t first, int64_t count, float* out) override;
-  void accept(const Context& context, int scale, const ScaleTokens& tokens) override;
+  void accept(const Context& context, int scale, const ScaleLabels& labels) override;
   void decode(const Context& context, int64_t image, float* rgb) override;
 
  private:
   void prepare_products();
   void modulate(const Context& context);
-  void add_block_constants(const Context& context);
   void first_input();
   void next_input(const Context& context, int scale);
-  Modulation block_modulation(size_t layer) const;
   // LN, modulation and head for consecutive rows: out [count, tokens, vocab].
   void head_logits(const Context& context, int64_t tokens, int64_t first_row, int64_t count,
                    float* out) const;
-  float guidance(int scale) const;
   int64_t label(int64_t row) const;
   float* f_hat(int64_t image) const { return f_hat_ + static_cast<size_t>(image) * latent_stride_; }
   bool has_unconditional_rows() const { return rows_ > batch_.images(); }
@@ -43,8 +40,8 @@ class VarRun final : public ScaleRun {
   int64_t rows_;
   size_t latent_stride_;    // floats from one image's latent to the next
   float* x_;                // [rows, tokens of the scale, width]
-  float* modulation_;       // [layers, rows, kNumModulations, width]
-  float* head_modulation_;  // [rows, kNumHeadModulations, width]
+  float* modulation_;       // [layers, rows, kNumBlockVectors, width]
+  float* head_modulation_;  // [rows, 2, width]
   float* f_hat_;            // [images, side, side, channels]
 };
 
@@ -62,8 +59,10 @@ VarRun::VarRun(const Context& context, VarLayers& layers, const Geometry& geomet
   latent_stride_ = Arena::rounded(latent_bytes) / sizeof(float);
   const int64_t width = config_.width;
   x_ = take(rows_ * geometry.tokens(geometry.num_scales() - 1) * width);
-  modulation_ = take(config_.layers * rows_ * kNumModulations * width);
-  head_modulation_ = take(rows_ * kNumHeadModulations * width);
+  modulation_ =
+      take(BlockModulations::floats(var_norm_shape(config_, layers.types.compute), rows_));
+  head_modulation_ =
+      take(ModulatedHead::floats(var_head_shape(config_, layers.types.compute), rows_));
   f_hat_ = take(batch.images() * static_cast<int64_t>(latent_stride_));
   std::fill_n(f_hat_, static_cast<size_t>(batch.images()) * latent_stride_, 0.0F);
   prepare_products();
@@ -72,8 +71,8 @@ VarRun::VarRun(const Context& context, VarLayers& layers, const Geometry& geomet
 }
 
 void VarRun::prepare_products() {
-  for (auto& modulation : layers_.modulations) modulation->prepare(rows_);
-  layers_.head_modulation->prepare(rows_);
+  layers_.modulations->prepare(rows_);
+  layers_.head->prepare_modulation(rows_);
   for (int scale = 0; scale < geometry_.num_scales(); ++scale) {
     const int64_t tokens = geometry_.tokens(scale);
     for (TransformerBlock& block : layers_.blocks) block.prepare(rows_ * tokens);
@@ -92,34 +91,13 @@ int64_t VarRun::label(int64_t row) const {
 // All modulation vectors depend on the class alone, so they are computed once per batch.
 void VarRun::modulate(const Context& context) {
   const int64_t width = config_.width;
-  const int64_t block_floats = rows_ * kNumModulations * width;
   const ArenaScope scope(*context.scratch);
   float* vectors = context.scratch->take<float>(static_cast<size_t>(rows_ * width)).data();
   for (int64_t row = 0; row < rows_; ++row) {
     std::copy_n(layers_.class_vectors.data() + label(row) * width, width, vectors + row * width);
   }
-  const DType compute = layers_.types.compute;
-  void* activated =
-      context.scratch->take_bytes(static_cast<size_t>(rows_ * width) * dtype_bytes(compute));
-  context.kernels->silu(context, vectors, activated, compute, rows_ * width);
-  layers_.head_modulation->run(context, activated, head_modulation_, rows_);
-  for (size_t layer = 0; layer < layers_.modulations.size(); ++layer) {
-    layers_.modulations[layer]->run(
-        context, activated, modulation_ + static_cast<int64_t>(layer) * block_floats, rows_);
-  }
-  if (config_.shared_adaln) add_block_constants(context);
-}
-
-// The shared vectors, so far those of the first block, serve every block after adding its constant.
-void VarRun::add_block_constants(const Context& context) {
-  const int64_t row_floats = kNumModulations * config_.width;
-  for (size_t layer = layers_.blocks.size(); layer-- > 0;) {
-    for (int64_t row = 0; row < rows_; ++row) {
-      float* out = modulation_ + (static_cast<int64_t>(layer) * rows_ + row) * row_floats;
-      if (layer > 0) std::copy_n(modulation_ + row * row_floats, row_floats, out);
-      context.kernels->add(context, out, layers_.modulation_constants[layer].data(), row_floats);
-    }
-  }
+  layers_.head->modulate(context, vectors, rows_, head_modulation_);
+  layers_.modulations->run(context, vectors, rows_, modulation_);
 }
 
 // The class vector is the first token, too.
@@ -135,19 +113,6 @@ void VarRun::first_input() {
   }
 }
 
-Modulation VarRun::block_modulation(size_t layer) const {
-  const int64_t width = config_.width;
-  const int64_t stride = kNumModulations * width;
-  const float* vectors = modulation_ + static_cast<int64_t>(layer) * rows_ * stride;
-  return {.attention = {.gate = vectors + kGamma1 * width,
-                        .scale = vectors + kScale1 * width,
-                        .shift = vectors + kShift1 * width},
-          .ffn = {.gate = vectors + kGamma2 * width,
-                  .scale = vectors + kScale2 * width,
-                  .shift = vectors + kShift2 * width},
-          .stride = stride};
-}
-
 void VarRun::forward(const Context& context, int scale, CachedAttention& attention) {
   const int64_t tokens = geometry_.tokens(scale);
   const ConstTensorView x_view{x_, DType::kF32, Shape{rows_, tokens, config_.width}};
@@ -156,38 +121,23 @@ void VarRun::forward(const Context& context, int scale, CachedAttention& attenti
     throw_if_cancelled(context);
     layers_.blocks[layer].forward(
         context, {.x = x_, .rows = rows_, .tokens = tokens, .layer = static_cast<int64_t>(layer)},
-        block_modulation(layer), attention);
+        layers_.modulations->layer(modulation_, rows_, static_cast<int64_t>(layer)), attention);
     if (context.trace != nullptr) {
       context.trace->record(fmt::format("block.{}.{}", scale, layer), x_view);
     }
   }
 }
 
-// Grows linearly from 0 at the first scale to cfg at the last.
-float VarRun::guidance(int scale) const {
-  return batch_.cfg * static_cast<float>(scale) / static_cast<float>(geometry_.num_scales() - 1);
-}
-
 void VarRun::head_logits(const Context& context, int64_t tokens, int64_t first_row, int64_t count,
                          float* out) const {
-  const int64_t width = config_.width;
-  const int64_t stride = kNumHeadModulations * width;
-  const float* modulation = head_modulation_ + first_row * stride;
-  const DType compute = layers_.types.compute;
-  const ArenaScope scope(*context.scratch);
-  void* normed = context.scratch->take_bytes(static_cast<size_t>(count * tokens * width) *
-                                             dtype_bytes(compute));
-  context.kernels->layer_norm(context, {.x = x_ + first_row * tokens * width,
-                                        .scale = modulation + kHeadScale * width,
-                                        .shift = modulation + kHeadShift * width,
-                                        .modulation_stride = stride,
-                                        .rows = count,
-                                        .tokens = tokens,
-                                        .width = width,
-                                        .epsilon = config_.norm_epsilon,
-                                        .out = normed,
-                                        .out_dtype = compute});
-  layers_.head->run(context, normed, out, count * tokens);
+  layers_.head->run(
+      context,
+      {.x = x_ + first_row * tokens * config_.width,
+       .vectors = head_modulation_ +
+                  ModulatedHead::floats(var_head_shape(config_, layers_.types.compute), first_row),
+       .rows = count,
+       .tokens = tokens},
+      out);
 }
 
 void VarRun::logits(const Context& context, int scale, int64_t first, int64_t count, float* out) {
@@ -200,7 +150,7 @@ void VarRun::logits(const Context& context, int scale, int64_t first, int64_t co
   };
   head_logits(context, tokens, first, count, out);
   trace(out);
-  const float strength = guidance(scale);
+  const float strength = batch_.guidance.at(scale);
   const bool needed = strength != 0.0F || context.trace != nullptr;
   if (!needed || !has_unconditional_rows()) return;
   const ArenaScope scope(*context.scratch);
@@ -210,18 +160,18 @@ void VarRun::logits(const Context& context, int scale, int64_t first, int64_t co
   context.kernels->blend(context, 1.0F + strength, out, -strength, unconditional, out, num_logits);
 }
 
-void VarRun::accept(const Context& context, int scale, const ScaleTokens& tokens) {
+void VarRun::accept(const Context& context, int scale, const ScaleLabels& labels) {
   const int64_t count = geometry_.tokens(scale);
   const VqQuantizer& quantizer = *layers_.quantizer;
   for (int64_t image = 0; image < batch_.images(); ++image) {
     const ArenaScope scope(*context.scratch);
     float* embeddings =
         context.scratch->take<float>(static_cast<size_t>(count * config_.latent_channels)).data();
-    if (tokens.mixtures != nullptr) {
-      quantizer.embed_mixture(context, tokens.mixtures + image * count * config_.vocab, count,
+    if (labels.mixtures != nullptr) {
+      quantizer.embed_mixture(context, labels.mixtures + image * count * config_.vocab, count,
                               embeddings);
     } else {
-      quantizer.embed(tokens.tokens + image * count, count, embeddings);
+      quantizer.embed(labels.labels + image * count, count, embeddings);
     }
     quantizer.add_scale(context, scale, embeddings, f_hat(image));
     if (context.trace != nullptr) {

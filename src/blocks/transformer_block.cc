@@ -2,6 +2,7 @@
 #include "blocks/transformer_block.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace nextscale {
@@ -28,6 +29,58 @@ void TransformerBlock::prepare(int64_t num_tokens) {
   weights_.proj->prepare(num_tokens);
   weights_.fc1->prepare(num_tokens);
   weights_.fc2->prepare(num_tokens);
+  if (!shape_.attends_context) return;
+  weights_.context_q->prepare(num_tokens);
+  weights_.context_proj->prepare(num_tokens);
+}
+
+void TransformerBlock::prepare_context(int64_t padded_tokens) {
+  weights_.context_kv->prepare(padded_tokens);
+}
+
+size_t TransformerBlock::context_scratch_bytes(const BlockShape& shape, int64_t padded_tokens) {
+  const int64_t features = 2 * shape.kv_heads * shape.head_dim;
+  return Arena::rounded(static_cast<size_t>(padded_tokens * features) * sizeof(float));
+}
+
+void TransformerBlock::project_context(const Context& context, const PackedContext& packed,
+                                       DType dtype, void* k, void* v) const {
+  const ArenaScope scope(*context.scratch);
+  const int64_t features = shape_.kv_heads * shape_.head_dim;
+  float* kv =
+      context.scratch->take<float>(static_cast<size_t>(packed.padded_tokens * 2 * features)).data();
+  weights_.context_kv->run(context, packed.x, kv, packed.padded_tokens);
+  int64_t first = 0;
+  for (const int64_t tokens : packed.lengths) {
+    const size_t offset = static_cast<size_t>(first * features) * dtype_bytes(dtype);
+    context.kernels->split_heads(context, {.qkv = kv + first * 2 * features,
+                                           .rows = 1,
+                                           .tokens = tokens,
+                                           .query_heads = 0,
+                                           .kv_heads = shape_.kv_heads,
+                                           .head_dim = shape_.head_dim,
+                                           .k = static_cast<std::byte*>(k) + offset,
+                                           .v = static_cast<std::byte*>(v) + offset,
+                                           .kv_dtype = dtype});
+    first += tokens;
+  }
+}
+
+size_t TransformerBlock::weight_bytes(const Context& context, const BlockShape& shape) {
+  const auto product = [&](int64_t in, int64_t out) {
+    return context.kernels->linear_bytes(
+        context, {.in_features = in, .out_features = out, .compute = shape.compute});
+  };
+  const int64_t width = shape.width;
+  const int64_t q_features = shape.query_heads * shape.head_dim;
+  const int64_t kv_features = shape.kv_heads * shape.head_dim;
+  const int64_t head_scales = shape.normalize_qk ? shape.query_heads : 0;
+  const size_t own = product(width, shape.qkv_features()) + product(q_features, width) +
+                     product(width, shape.ffn_width) + product(shape.ffn_width, width) +
+                     static_cast<size_t>(head_scales) * sizeof(float);
+  if (!shape.attends_context) return own;
+  return own + product(width, q_features) + product(width, 2 * kv_features) +
+         product(q_features, width) + static_cast<size_t>(2 * width) * sizeof(float);
 }
 
 size_t TransformerBlock::scratch_bytes(const BlockShape& shape, int64_t num_tokens, DType kv_dtype,
@@ -44,7 +97,12 @@ size_t TransformerBlock::scratch_bytes(const BlockShape& shape, int64_t num_toke
   const size_t project = heads + bytes(q_features, shape.compute) + bytes(shape.width, DType::kF32);
   const size_t ffn =
       normed + bytes(shape.ffn_width, shape.compute) + bytes(shape.width, DType::kF32);
-  return std::max({split, project, ffn});
+  if (!shape.attends_context) return std::max({split, project, ffn});
+  const size_t q = bytes(q_features, DType::kF32);
+  const size_t attended = bytes(q_features, shape.compute);
+  const size_t cross = q + std::max({normed + q, attended + attention_bytes,
+                                     attended + bytes(shape.width, DType::kF32)});
+  return std::max({split, project, ffn, cross});
 }
 
 void TransformerBlock::normalize(const Context& context, const BlockInput& input,
@@ -85,6 +143,8 @@ void TransformerBlock::attention_branch(const Context& context, const BlockInput
     context.kernels->split_heads(context, {.qkv = qkv,
                                            .head_scale = weights_.head_scale.data(),
                                            .normalize = shape_.normalize_qk,
+                                           .cosines = input.rotation.cosines,
+                                           .sines = input.rotation.sines,
                                            .rows = input.rows,
                                            .tokens = input.tokens,
                                            .query_heads = shape_.query_heads,
@@ -101,6 +161,51 @@ void TransformerBlock::attention_branch(const Context& context, const BlockInput
   auto* projected = static_cast<float*>(take(shape_.width, DType::kF32));
   weights_.proj->run(context, attended, projected, num_tokens);
   add_gated(context, input, shape_.width, projected, modulation.attention.gate, modulation.stride);
+}
+
+void TransformerBlock::context_branch(const Context& context, const BlockInput& input) const {
+  const int64_t num_tokens = input.rows * input.tokens;
+  Arena& scratch = *context.scratch;
+  const ArenaScope branch_scope(scratch);
+  const auto take = [&](int64_t features, DType dtype) {
+    return scratch.take_bytes(static_cast<size_t>(num_tokens * features) * dtype_bytes(dtype));
+  };
+  const int64_t q_features = shape_.query_heads * shape_.head_dim;
+  auto* q = static_cast<float*>(take(q_features, DType::kF32));
+  {
+    const ArenaScope scope(scratch);
+    void* normed = take(shape_.width, shape_.compute);
+    auto* flat = static_cast<float*>(take(q_features, DType::kF32));
+    // The same affine norm for every row.
+    normalize(
+        context, input,
+        {.scale = weights_.context_norm_scale.data(), .shift = weights_.context_norm_shift.data()},
+        0, normed);
+    weights_.context_q->run(context, normed, flat, num_tokens);
+    context.kernels->split_heads(context, {.qkv = flat,
+                                           .rows = input.rows,
+                                           .tokens = input.tokens,
+                                           .query_heads = shape_.query_heads,
+                                           .kv_heads = 0,
+                                           .head_dim = shape_.head_dim,
+                                           .q = q});
+  }
+  void* attended = take(q_features, shape_.compute);
+  const auto head_dim = static_cast<double>(shape_.head_dim);
+  context.kernels->attention(context,
+                             {.rows = input.rows,
+                              .query_heads = shape_.query_heads,
+                              .kv_heads = shape_.kv_heads,
+                              .queries = input.tokens,
+                              .head_dim = shape_.head_dim,
+                              .softmax_scale = static_cast<float>(1.0 / std::sqrt(head_dim)),
+                              .q = q,
+                              .heads = input.context,
+                              .out = attended,
+                              .out_dtype = shape_.compute});
+  auto* projected = static_cast<float*>(take(shape_.width, DType::kF32));
+  weights_.context_proj->run(context, attended, projected, num_tokens);
+  context.kernels->add(context, input.x, projected, num_tokens * shape_.width);
 }
 
 void TransformerBlock::ffn_branch(const Context& context, const BlockInput& input,
@@ -123,6 +228,7 @@ void TransformerBlock::ffn_branch(const Context& context, const BlockInput& inpu
 void TransformerBlock::forward(const Context& context, const BlockInput& input,
                                const Modulation& modulation, CachedAttention& attention) const {
   attention_branch(context, input, modulation, attention);
+  if (shape_.attends_context) context_branch(context, input);
   ffn_branch(context, input, modulation);
 }
 

@@ -62,7 +62,7 @@ Batch Engine::State::make_batch(const ResolvedRequest& request, int64_t first, i
   for (int64_t image = first; image < first + images; ++image) {
     batch.classes.push_back(request.image(image).class_index);
   }
-  batch.cfg = request.cfg;
+  batch.guidance = request.guidance;
   batch.keep_all_rows = traced;
   batch.whole_logits = traced || request.sampler.smoothing == Smoothing::kOn;
   return batch;
@@ -114,6 +114,8 @@ Recipe Engine::State::recipe(const ResolvedRequest& request, const ImageNumber& 
           .first_image = image.index_in_class,
           .seed = request.seed,
           .cfg = request.cfg,
+          .tau = request.tau,
+          .cfg_layers = request.cfg_layers,
           .top_k = request.sampler.top_k,
           .top_p = request.sampler.top_p,
           .greedy = request.sampler.draw == Draw::kGreedy,
@@ -160,7 +162,8 @@ void Engine::State::run_batch(const ResolvedRequest& request, const Events& even
   LoopSettings settings{.sampler = request.sampler,
                         .seed = request.seed,
                         .image_indices = {},
-                        .forced_tokens = events.forced_tokens,
+                        .tau = request.temperatures,
+                        .forced_labels = events.forced_labels,
                         .on_scale = {}};
   for (int64_t image = first; image < first + images; ++image) {
     settings.image_indices.push_back(static_cast<uint32_t>(request.image(image).index_in_class));

@@ -40,13 +40,14 @@ BatchMemory batch_memory(const Context& context, const ModelDescription& model, 
       context, attention_setup(model, batch, types, policy), schedule);
   const ModelMemory parts = model.memory(context, batch, types, attention);
   const int64_t pixels = model.image_pixels().tokens();
-  return {.cache = KvCache::planned_bytes(cache_shape(model, batch, types, policy), schedule,
-                                          model.geometry().num_scales()),
-          .weights = parts.weights,
-          .state = parts.state + loop_buffer_bytes(model, batch),
-          .scratch = std::max(parts.scratch, sampler_scratch_bytes(context, model.vocabulary())),
-          .decoder =
-              parts.decoder + Arena::rounded(static_cast<size_t>(kRgb * pixels) * sizeof(float))};
+  return {
+      .cache = KvCache::planned_bytes(cache_shape(model, batch, types, policy), schedule,
+                                      model.geometry().num_scales()),
+      .weights = parts.weights,
+      .state = parts.state + loop_buffer_bytes(model, batch),
+      .scratch = std::max(parts.scratch, sampler_scratch_bytes(context, model.labels().categories)),
+      .decoder =
+          parts.decoder + Arena::rounded(static_cast<size_t>(kRgb * pixels) * sizeof(float))};
 }
 
 Plan make_plan(const BatchMemory& memory, size_t process_bytes, int64_t images, Preview preview) {

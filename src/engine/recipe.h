@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "nextscale/engine.h"
 #include "nextscale/image.h"
 
 namespace nextscale {
@@ -18,11 +19,16 @@ struct Recipe {
   std::string model;     // name of the folder, for people
   std::string model_id;  // identity of its files
   std::string family;
-  std::vector<int64_t> classes;
+  std::vector<int64_t> classes{};
+  std::vector<Prompt> prompts{};  // instead of classes
+  std::string text_features{};    // the file that stood in for the prompts, if one did
+  std::string size{};             // as it was asked for
   int64_t images_per_class = 1;
   int64_t first_image = 0;
   uint64_t seed = 0;
-  float cfg = 0;
+  PerScale cfg = 0.0F;
+  PerScale tau = 1.0F;
+  std::vector<int64_t> cfg_layers{};
   int64_t top_k = 0;
   float top_p = 0;
   bool greedy = false;

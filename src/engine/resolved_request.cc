@@ -2,6 +2,7 @@
 #include "engine/resolved_request.h"
 
 #include "core/error_format.h"
+#include "models/per_scale.h"
 #include "policies/registry.h"
 
 namespace nextscale {
@@ -9,7 +10,10 @@ namespace {
 
 constexpr int64_t kMaxImagesPerClass = 1'000'000;
 constexpr int64_t kMaxFirstImage = 1'000'000'000;
-constexpr float kMaxCfg = 1000.0F;  // beyond any use, far from overflow
+// Beyond any use, far from overflow.
+constexpr float kMaxCfg = 1000.0F;
+constexpr float kMaxTau = 1000.0F;
+constexpr float kLeastTau = 1e-3F;
 
 // The value if it lies in [lowest, highest]; NaN does not.
 template <typename Number>
@@ -19,13 +23,47 @@ Number in_range(std::string_view flag, Number value, Number lowest, Number highe
   fail(ErrorCode::kUsage, "{}: got {}, wanted {} to {}{}", flag, value, lowest, highest, meaning);
 }
 
+std::vector<float> all_in_range(std::string_view flag, std::vector<float> values, float lowest,
+                                float highest) {
+  for (const float value : values) in_range(flag, value, lowest, highest, "");
+  return values;
+}
+
+std::vector<float> chosen(const std::optional<PerScale>& given, const std::vector<float>& own) {
+  return given ? given->values : own;
+}
+
+void resolve_guidance(const Request& request, const ModelDescription& model,
+                      ResolvedRequest& resolved) {
+  const SamplingDefaults defaults = model.defaults();
+  resolved.cfg = all_in_range("--cfg", chosen(request.cfg, defaults.cfg), 0.0F, kMaxCfg);
+  resolved.tau = all_in_range("--tau", chosen(request.tau, defaults.tau), kLeastTau, kMaxTau);
+  resolved.temperatures = per_scale("--tau", resolved.tau, model.geometry().num_scales());
+  resolved.cfg_layers = request.cfg_layers;
+  resolved.guidance = model.guidance({.cfg = resolved.cfg, .layers = resolved.cfg_layers});
+}
+
+SamplerSettings resolve_sampler(const Request& request, const ModelDescription& model) {
+  const SamplingDefaults defaults = model.defaults();
+  const LabelShape labels = model.labels();
+  if (request.smooth && labels.per_token > 1) {
+    fail(ErrorCode::kUsage,
+         "--smooth: mixes the entries of a vocabulary, but this model chooses {}", labels.name);
+  }
+  return {
+      .top_k = in_range<int64_t>("--top-k", request.top_k.value_or(defaults.top_k), 0,
+                                 labels.categories, ", the model's vocabulary (0: off)"),
+      .top_p = in_range("--top-p", request.top_p.value_or(defaults.top_p), 0.0F, 1.0F, " (0: off)"),
+      .draw = request.greedy ? Draw::kGreedy : Draw::kRandom,
+      .smoothing = request.smooth ? Smoothing::kOn : Smoothing::kOff};
+}
+
 }  // namespace
 
 ResolvedRequest resolve_request(const Request& request, const ModelDescription& model) {
   if (request.classes.empty()) {
     fail(ErrorCode::kUsage, "--class: none given, wanted a number or a name; give several as 3,7");
   }
-  const SamplingDefaults defaults = model.defaults();
   ResolvedRequest resolved;
   for (const std::string& text : request.classes) {
     resolved.classes.push_back(model.resolve_class(text));
@@ -36,14 +74,8 @@ ResolvedRequest resolve_request(const Request& request, const ModelDescription& 
   resolved.batch =
       in_range<int64_t>("--batch", request.batch, 0, kMaxImagesPerClass, " (0: automatic)");
   resolved.seed = request.seed;
-  resolved.cfg =
-      in_range("--cfg", request.cfg.value_or(defaults.cfg), 0.0F, kMaxCfg, " (0: no guidance)");
-  resolved.sampler = {
-      .top_k = in_range<int64_t>("--top-k", request.top_k.value_or(defaults.top_k), 0,
-                                 model.vocabulary(), ", the model's vocabulary (0: off)"),
-      .top_p = in_range("--top-p", request.top_p.value_or(defaults.top_p), 0.0F, 1.0F, " (0: off)"),
-      .draw = request.greedy ? Draw::kGreedy : Draw::kRandom,
-      .smoothing = request.smooth ? Smoothing::kOn : Smoothing::kOff};
+  resolve_guidance(request, model, resolved);
+  resolved.sampler = resolve_sampler(request, model);
   resolved.kv = request.kv;
   resolved.policy = make_policy(parse_policy_spec(request.kv),
                                 {.geometry = model.geometry(), .calibration = nullptr});

@@ -24,7 +24,11 @@ struct ResolvedRequest {
   int64_t first_image = 0;
   int64_t batch = 0;
   uint64_t seed = 0;
-  float cfg = 0.0F;
+  std::vector<float> cfg;  // as asked for: one, or one per scale
+  std::vector<float> tau;  // likewise
+  std::vector<int64_t> cfg_layers;
+  Guidance guidance;
+  std::vector<float> temperatures;  // one per scale
   SamplerSettings sampler;
   std::string kv;
   std::unique_ptr<Policy> policy;

@@ -29,22 +29,26 @@ uint64_t held_bytes(const CacheShape& shape, const Schedule& lengths, int step) 
 uint64_t RunPlan::peak_kv_bytes() const { return std::ranges::max(kv_bytes); }
 
 RunPlanner::RunPlanner(const PlannedModel& model, const RunSetup& setup,
-                       const Calibration* calibration, std::optional<float> cfg)
+                       const Calibration* calibration, const std::optional<PerScale>& cfg)
     : model_(model), setup_(setup), calibration_(calibration) {
-  cfg_ = cfg.value_or(model.description == nullptr ? kSomeGuidance
-                                                   : model.description->defaults().cfg);
+  if (model.description == nullptr) {
+    guidance_.strengths = cfg ? cfg->values : std::vector<float>{kSomeGuidance};
+  } else {
+    guidance_ =
+        model.description->guidance({.cfg = cfg ? cfg->values : model.description->defaults().cfg});
+  }
 }
 
 Batch RunPlanner::batch(int64_t images) const {
   Batch batch;
   batch.classes.assign(static_cast<size_t>(images), 0);
-  batch.cfg = cfg_;
+  batch.guidance = guidance_;
   return batch;
 }
 
 int64_t RunPlanner::sequences(int64_t images) const {
   if (model_.description != nullptr) return model_.description->rows(batch(images));
-  return cfg_ != 0.0F ? kGuidedSequences * images : images;
+  return guidance_.is_any() ? kGuidedSequences * images : images;
 }
 
 CacheShape RunPlanner::cache_shape(const Policy& policy, int64_t images) const {

@@ -41,8 +41,9 @@ struct RunQuestion {
 class RunPlanner {
  public:
   // Borrows all three; `calibration` may be null. `cfg` absent: the model's own guidance.
+  // Throws Error(kUsage) for guidance that the model does not have.
   RunPlanner(const PlannedModel& model, const RunSetup& setup, const Calibration* calibration,
-             std::optional<float> cfg);
+             const std::optional<PerScale>& cfg);
 
   // With the fastest decoder that keeps the peak within `limit` bytes, or the smallest one. Throws
   // Error as make_policy() does.
@@ -61,7 +62,7 @@ class RunPlanner {
   const PlannedModel& model_;
   const RunSetup& setup_;
   const Calibration* calibration_;
-  float cfg_ = 0;
+  Guidance guidance_;  // of models that run; of others only whether there is any
 };
 
 }  // namespace nextscale

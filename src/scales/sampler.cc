@@ -20,8 +20,8 @@ constexpr float kSmoothTemperature = 0.27F;
 constexpr float kSmoothDecay = 0.95F;
 constexpr float kSmoothFloor = 0.005F;
 
-// Random draws of one site: the token first, then one per vocabulary entry.
-constexpr uint32_t kTokenDraw = 0;
+// Random draws of one site: its labels, or its one label followed by noise for every category.
+constexpr uint32_t kFirstLabelDraw = 0;
 constexpr uint32_t kFirstNoiseDraw = 1;
 
 void keep_top_k(int64_t top_k, std::span<float> row, std::span<int32_t> order) {
@@ -57,22 +57,25 @@ void keep_top_p(float top_p, std::span<float> row, std::span<int32_t> order) {
   }
 }
 
-void sample_row(const SampleArgs& args, int64_t token, std::span<int32_t> order,
-                std::span<float> noise) {
-  const size_t vocabulary = static_cast<size_t>(args.vocabulary);
-  const std::span<float> row(args.logits + token * args.vocabulary, vocabulary);
+// Draws of a site: with several labels per token, one each.
+void sample_label(const SampleArgs& args, int64_t label, std::span<int32_t> order,
+                  std::span<float> noise) {
+  const size_t categories = static_cast<size_t>(args.categories);
+  const std::span<float> row(args.logits + label * args.categories, categories);
+  const int64_t token = label / args.labels_per_token;
   const RandomSite site{.seed = args.seed,
                         .image = args.image_indices[static_cast<size_t>(token / args.tokens)],
                         .scale = args.scale,
                         .position = static_cast<uint32_t>(token % args.tokens)};
   if (args.settings.draw == Draw::kGreedy) {
-    args.out[token] = greedy_token(row);
+    args.out[label] = greedy_token(row);
   } else {
     filter_logits(args.settings, row, order);
-    args.out[token] = draw_token(row, uniform(site, kTokenDraw));
+    const auto draw = static_cast<uint32_t>(label % args.labels_per_token);
+    args.out[label] = draw_token(row, uniform(site, kFirstLabelDraw + draw));
   }
   if (args.settings.smoothing == Smoothing::kOff) return;
-  for (size_t entry = 0; entry < vocabulary; ++entry) {
+  for (size_t entry = 0; entry < categories; ++entry) {
     noise[entry] = row[entry] == kRemoved
                        ? 0.0F
                        : gumbel(site, kFirstNoiseDraw + static_cast<uint32_t>(entry));
@@ -121,26 +124,28 @@ void smooth_logits(std::span<float> row, float ratio, std::span<const float> noi
   for (float& value : row) value = static_cast<float>(static_cast<double>(value) / total);
 }
 
-size_t sampler_scratch_bytes(const Context& context, int64_t vocabulary) {
-  const auto entries = static_cast<size_t>(context.num_threads * vocabulary);
+size_t sampler_scratch_bytes(const Context& context, int64_t categories) {
+  const auto entries = static_cast<size_t>(context.num_threads * categories);
   return Arena::rounded(entries * sizeof(int32_t)) + Arena::rounded(entries * sizeof(float));
 }
 
-void sample_tokens(const Context& context, const SampleArgs& args) {
+void sample_labels(const Context& context, const SampleArgs& args) {
   const ArenaScope scope(*context.scratch);
-  const size_t vocabulary = static_cast<size_t>(args.vocabulary);
-  const size_t entries = static_cast<size_t>(context.num_threads) * vocabulary;
+  NEXTSCALE_ASSERT(args.settings.smoothing == Smoothing::kOff || args.labels_per_token == 1);
+  const size_t categories = static_cast<size_t>(args.categories);
+  const size_t entries = static_cast<size_t>(context.num_threads) * categories;
   const std::span<int32_t> order = context.scratch->take<int32_t>(entries);
   const std::span<float> noise = context.scratch->take<float>(entries);
   std::atomic<bool> broken = false;
-  parallel_for(context.num_threads, args.images * args.tokens, [&](int64_t token, int worker) {
-    const size_t at = static_cast<size_t>(worker) * vocabulary;
-    const std::span<const float> row(args.logits + token * args.vocabulary, vocabulary);
+  const int64_t labels = args.images * args.tokens * args.labels_per_token;
+  parallel_for(context.num_threads, labels, [&](int64_t label, int worker) {
+    const size_t at = static_cast<size_t>(worker) * categories;
+    const std::span<const float> row(args.logits + label * args.categories, categories);
     if (!std::ranges::all_of(row, [](float logit) { return std::isfinite(logit); })) {
       broken.store(true, std::memory_order_relaxed);
       return;
     }
-    sample_row(args, token, order.subspan(at, vocabulary), noise.subspan(at, vocabulary));
+    sample_label(args, label, order.subspan(at, categories), noise.subspan(at, categories));
   });
   if (!broken) return;
   fail(ErrorCode::kBadFile,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// From logits to tokens: top-k, top-p, greedy, and Gumbel smoothing (specs/var.md section 5). Pure
-// functions of logits and random site; rows may be sampled in any order.
+// From logits to labels: top-k, top-p, greedy, and Gumbel smoothing (specs/var.md section 5). A
+// label is a token of a vocabulary or one of the bits of a token (two categories). Pure functions
+// of logits and random site; rows may be sampled in any order.
 #pragma once
 
 #include <cstdint>
@@ -36,23 +37,24 @@ int32_t greedy_token(std::span<const float> row);
 // `noise` is standard Gumbel, one per entry; entries of -infinity get weight 0.
 void smooth_logits(std::span<float> row, float ratio, std::span<const float> noise);
 
-// One group of logits [images, tokens, vocabulary] of a scale.
+// One group of logits [images, tokens, labels per token, categories] of a scale.
 struct SampleArgs {
   SamplerSettings settings;
   float* logits = nullptr;  // overwritten; with smoothing by the mixture's weights
   int64_t images = 0;
   int64_t tokens = 0;
-  int64_t vocabulary = 0;
+  int64_t labels_per_token = 1;  // with smoothing 1
+  int64_t categories = 0;
   float ratio = 0.0F;  // k / (S - 1)
   uint64_t seed = 0;
   uint32_t scale = 0;
   std::span<const uint32_t> image_indices;  // of each image in its request
-  int32_t* out = nullptr;                   // [images, tokens]
+  int32_t* out = nullptr;                   // [images, tokens, labels per token]
 };
 
 // Takes sampler_scratch_bytes() from context.scratch. Throws Error(kBadFile) if a logit is not a
 // finite number.
-void sample_tokens(const Context& context, const SampleArgs& args);
-size_t sampler_scratch_bytes(const Context& context, int64_t vocabulary);
+void sample_labels(const Context& context, const SampleArgs& args);
+size_t sampler_scratch_bytes(const Context& context, int64_t categories);
 
 }  // namespace nextscale

@@ -22,16 +22,17 @@ struct LoopSettings {
   SamplerSettings sampler;
   uint64_t seed = 0;
   std::vector<uint32_t> image_indices;  // of each image of the batch in its request
-  // Tokens to take instead of the sampled ones, per scale [images, tokens of the scale]; empty:
-  // none.
-  std::vector<std::vector<int32_t>> forced_tokens;
+  std::vector<float> tau{};             // what logits are divided by, per scale; empty: nothing
+  // Labels to take instead of the sampled ones, per scale [images, tokens of the scale, labels per
+  // token]; empty: none.
+  std::vector<std::vector<int32_t>> forced_labels{};
   std::function<void(const ScaleDone&)> on_scale;  // may be empty
 };
 
 // Buffers of the loop itself.
 struct LoopBuffers {
   std::span<float> logits;
-  std::span<int32_t> tokens;
+  std::span<int32_t> labels;
 };
 
 // What the loop needs beside the model's own memory: buffers, and scratch for sampling.

@@ -75,14 +75,14 @@ TEST_F(BadRequest, ForcedTokensMustFitTheBatch) {
   Engine engine({.model = model_.string()});
   Events events;
   for (const int64_t side : small_var_shape().patch_nums) {
-    events.forced_tokens.emplace_back(static_cast<size_t>(side * side), 99);
+    events.forced_labels.emplace_back(static_cast<size_t>(side * side), 99);
   }
   EXPECT_NO_THROW(engine.generate(good_, events));
-  events.forced_tokens[2][3] = 100;  // outside the vocabulary
+  events.forced_labels[2][3] = 100;  // outside the vocabulary
   EXPECT_THROW(engine.generate(good_, events), Error);
-  events.forced_tokens[2].pop_back();
+  events.forced_labels[2].pop_back();
   EXPECT_THROW(engine.generate(good_, events), Error);
-  events.forced_tokens.pop_back();
+  events.forced_labels.pop_back();
   EXPECT_THROW(engine.generate(good_, events), Error);
 }
 

@@ -135,7 +135,7 @@ void check_bf16(const GoldenCase& golden) {
   Events events{.trace = &recorder};
   for (size_t scale = 0; scale < num_scales; ++scale) {
     const ConstTensorView tokens = expected.view("tokens." + std::to_string(scale));
-    events.forced_tokens.emplace_back(tokens.as<int32_t>(),
+    events.forced_labels.emplace_back(tokens.as<int32_t>(),
                                       tokens.as<int32_t>() + tokens.shape.num_elements());
   }
   Engine engine({.model = (folder.path() / "model").string(), .dtype = Precision::kBF16});
@@ -191,7 +191,7 @@ void register_cases() {
     register_case(golden, "f32", [](const GoldenCase& each) { check_f32(each, Backend::kCpu); });
     register_case(golden, "f32_reference",
                   [](const GoldenCase& each) { check_f32(each, Backend::kReference); });
-    register_case(golden, "bf16_forced_tokens", check_bf16);
+    register_case(golden, "bf16_forced_labels", check_bf16);
   }
 }
 

@@ -49,11 +49,11 @@ TEST(Sampler, LogitsThatAreNoNumbersAreAnErrorNotAPicture) {
     std::vector<float> logits{1, 2, bad, 4};
     const std::vector<uint32_t> images{0};
     int32_t token = 0;
-    EXPECT_THROW(sample_tokens(context, {.settings = {.top_k = 2, .top_p = 0.5F},
+    EXPECT_THROW(sample_labels(context, {.settings = {.top_k = 2, .top_p = 0.5F},
                                          .logits = logits.data(),
                                          .images = 1,
                                          .tokens = 1,
-                                         .vocabulary = 4,
+                                         .categories = 4,
                                          .image_indices = images,
                                          .out = &token}),
                  Error);
