@@ -235,7 +235,23 @@ Schedule coupled_schedule(const Geometry& geometry, int64_t budget) {
 
 Schedule shared_schedule(const Geometry& geometry, int64_t budget, int64_t minimum) {
   const int64_t others = std::min(minimum, budget) * (geometry.layers - 1);
-  return coupled_schedule(geometry, geometry.layers * budget - others);
+  Schedule result = coupled_schedule(geometry, geometry.layers * budget - others);
+  // After a step the layers hold `shared` at most. While it runs, those that are done hold at most
+  // that and those to come at most that; and those that are done grew by a scale each at most.
+  const int64_t shared = geometry.layers * budget;
+  for (int step = 0; step < geometry.num_scales(); ++step) {
+    const int64_t before = geometry.tokens_through(step - 1);
+    for (int64_t layer = 0; layer < geometry.layers; ++layer) {
+      const int64_t done = layer + 1;
+      const int64_t to_come = geometry.layers - done;
+      const int64_t apart = std::min(shared, done * (before + geometry.tokens(step))) +
+                            std::min(shared, to_come * before);
+      const int64_t grown =
+          std::min(shared, geometry.layers * before) + done * geometry.tokens(step);
+      result.limit_held(step, layer, geometry.kv_heads * std::min(apart, grown));
+    }
+  }
+  return result;
 }
 
 }  // namespace nextscale

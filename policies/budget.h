@@ -54,7 +54,8 @@ std::vector<int64_t> allocate(std::span<const BudgetGroup> groups, int64_t total
 // budget).
 Schedule coupled_schedule(const Geometry& geometry, int64_t budget);
 
-// Upper bounds for coupled methods whose layers share layers * budget, `minimum` each at least.
+// Upper bounds for coupled methods whose layers share layers * budget, `minimum` each at least; all
+// heads of a layer get the same.
 Schedule shared_schedule(const Geometry& geometry, int64_t budget, int64_t minimum);
 
 }  // namespace nextscale

@@ -14,6 +14,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -29,7 +30,8 @@ class Schedule {
       : layers_(layers),
         heads_(kv_heads),
         attended_(static_cast<size_t>(steps * layers * kv_heads)),
-        cached_(attended_.size()) {}
+        cached_(attended_.size()),
+        held_limits_(static_cast<size_t>(steps * layers), std::numeric_limits<int64_t>::max()) {}
 
   // Keys that step `step` attends, out of its candidates (cache, then current scale).
   int64_t& attended(int step, int64_t layer, int64_t head) {
@@ -46,6 +48,16 @@ class Schedule {
     return cached_[index(step, layer, head)];
   }
 
+  // Tokens of one row in all layers and heads right after `layer` of `step`: layers up to it hold
+  // what this step keeps, later ones what the step before kept.
+  int64_t held(int step, int64_t layer) const;
+  // The most of them at any time: what memory is reserved for.
+  int64_t most_held() const;
+  // Where lengths are upper bounds, all layers together may hold less than their sum.
+  void limit_held(int step, int64_t layer, int64_t tokens) {
+    held_limits_[static_cast<size_t>(step * layers_ + layer)] = tokens;
+  }
+
  private:
   size_t index(int step, int64_t layer, int64_t head) const {
     return static_cast<size_t>((step * layers_ + layer) * heads_ + head);
@@ -55,6 +67,7 @@ class Schedule {
   int64_t heads_;
   std::vector<int64_t> attended_;
   std::vector<int64_t> cached_;
+  std::vector<int64_t> held_limits_;  // [steps, layers]
 };
 
 // Queries of the current scale whose attention is looked at.
