@@ -12,6 +12,7 @@
 #include "command.h"
 #include "core/error_format.h"
 #include "core/parallel.h"
+#include "engine/run_setup.h"
 #include "kernels/kernels.h"
 #include "plan/planned_model.h"
 #include "progress.h"
@@ -53,9 +54,9 @@ void run_kv(const KvBenchOptions& options) {
   settings.shape = wanted_shape(options);
   settings.policies = wanted_policies(settings.policies);
   settings.calibration = invented_calibration(settings.shape.geometry, settings.seed);
-  settings.compute =
-      wanted_dtype("--dtype", options.dtype, kernels::has_fast_bf16() ? DType::kBF16 : DType::kF32);
-  settings.kv = wanted_dtype("--kv-dtype", options.kv_dtype, settings.compute);
+  const RunTypes types = run_types(parse_dtype(options.dtype), parse_kv_dtype(options.kv_dtype));
+  settings.compute = types.compute;
+  settings.cache = types.cache;
   Context context;
   context.num_threads = options.threads > 0 ? options.threads : available_threads();
   if (options.cpu_time && context.num_threads != 1) {
@@ -113,7 +114,7 @@ void add_bench(CLI::App& app) {
       ->capture_default_str();
   command
       ->add_option("--kv-dtype", options->kv_dtype,
-                   "Type of cached keys and values: auto, f32, bf16")
+                   "Type of cached keys and values: auto, f32, bf16, int8")
       ->capture_default_str();
   command->add_option("-t,--threads", options->threads, "Threads, 0 for all cores")
       ->check(CLI::Range(0, kMaxThreads));

@@ -121,7 +121,9 @@ void add_plan(CLI::App& app) {
                 "Guidance strength, or a list with one for each scale (default: the model's)");
   command->add_option("--dtype", run.dtype, "Type of products: auto, f32, bf16")
       ->capture_default_str();
-  command->add_option("--kv-dtype", run.kv_dtype, "Type of cached keys and values: auto, f32, bf16")
+  command
+      ->add_option("--kv-dtype", run.kv_dtype,
+                   "Type of cached keys and values: auto, f32, bf16, int8")
       ->capture_default_str();
   command->add_option("-t,--threads", run.engine.threads, "Threads, 0 for all cores")
       ->check(CLI::Range(0, kMaxThreads));

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/memory_info.h"
+#include "engine/run_setup.h"
 
 namespace nextscale::cli {
 namespace {
@@ -226,7 +227,7 @@ json memory_json(const RunPlan& plan) {
 void print_text(const RunReport& report) {
   print_subject(report.subject,
                 fmt::format("{} products, {} cache", dtype_name(report.types.compute),
-                            dtype_name(report.types.kv)));
+                            precision_name(report.types.cache)));
   print_steps(report.plan);
   print_operations(report);
   fmt::print("\n");
@@ -241,7 +242,7 @@ void print_text(const RunReport& report) {
 void print_json(const RunReport& report) {
   json result = subject_json(report.subject, "engine");
   result["dtype"] = dtype_name(report.types.compute);
-  result["kv_dtype"] = dtype_name(report.types.kv);
+  result["kv_dtype"] = precision_name(report.types.cache);
   result["assumes_equal_heads"] = report.plan.assumes_equal_heads;
   result["steps"] = steps_json(report.plan.steps);
   for (size_t step = 0; step < report.plan.kv_bytes.size(); ++step) {

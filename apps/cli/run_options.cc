@@ -9,25 +9,24 @@
 namespace nextscale::cli {
 namespace {
 
-Precision parse_precision(const std::string& flag, const std::string& text) {
+std::optional<Precision> parse_precision(const std::string& text) {
   if (text == "auto") return Precision::kAuto;
   if (text == "f32") return Precision::kF32;
   if (text == "bf16") return Precision::kBF16;
-  fail(ErrorCode::kUsage, "{}: got '{}', wanted auto, f32 or bf16", flag, printable(text));
+  return std::nullopt;
 }
 
 }  // namespace
 
-DType wanted_dtype(const std::string& flag, const std::string& text, DType automatic) {
-  switch (parse_precision(flag, text)) {
-    case Precision::kAuto:
-      return automatic;
-    case Precision::kF32:
-      return DType::kF32;
-    case Precision::kBF16:
-      return DType::kBF16;
-  }
-  return automatic;
+Precision parse_dtype(const std::string& text) {
+  if (const auto precision = parse_precision(text)) return *precision;
+  fail(ErrorCode::kUsage, "--dtype: got '{}', wanted auto, f32 or bf16", printable(text));
+}
+
+Precision parse_kv_dtype(const std::string& text) {
+  if (text == "int8") return Precision::kInt8;
+  if (const auto precision = parse_precision(text)) return *precision;
+  fail(ErrorCode::kUsage, "--kv-dtype: got '{}', wanted auto, f32, bf16 or int8", printable(text));
 }
 
 uint64_t parse_bytes(const std::string& flag, const std::string& text) {
@@ -71,7 +70,8 @@ void RunOptions::add_to(CLI::App& command) {
   command.add_option("--kv", request.kv, "Cache policy (see `nextscale policies`)")
       ->capture_default_str();
   command.add_option("--dtype", dtype, "Type of products: auto, f32, bf16")->capture_default_str();
-  command.add_option("--kv-dtype", kv_dtype, "Type of cached keys and values: auto, f32, bf16")
+  command
+      .add_option("--kv-dtype", kv_dtype, "Type of cached keys and values: auto, f32, bf16, int8")
       ->capture_default_str();
   command.add_option("-t,--threads", engine.threads, "Threads, 0 for all cores")
       ->check(CLI::Range(0, kMaxThreads));
@@ -81,8 +81,8 @@ void RunOptions::add_to(CLI::App& command) {
 
 EngineOptions RunOptions::engine_options() const {
   EngineOptions options = engine;
-  options.dtype = parse_precision("--dtype", dtype);
-  options.kv_dtype = parse_precision("--kv-dtype", kv_dtype);
+  options.dtype = parse_dtype(dtype);
+  options.kv_dtype = parse_kv_dtype(kv_dtype);
   if (!memory.empty()) options.memory_limit_bytes = parse_bytes("--memory", memory);
   options.backend = reference ? Backend::kReference : Backend::kCpu;
   return options;

@@ -28,8 +28,9 @@ struct RunOptions {
   EngineOptions engine_options() const;
 };
 
-// "f32", "bf16", or `automatic` for "auto". Throws Error(kUsage) naming `flag`.
-DType wanted_dtype(const std::string& flag, const std::string& text, DType automatic);
+// What the text of --dtype or --kv-dtype means. Throws Error(kUsage).
+Precision parse_dtype(const std::string& text);
+Precision parse_kv_dtype(const std::string& text);
 
 // Adds an option that takes one value, or a list with one for each scale.
 void add_per_scale(CLI::App& command, const std::string& name, std::optional<PerScale>& target,

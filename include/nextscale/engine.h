@@ -26,8 +26,9 @@ namespace nextscale {
 class TraceSink;
 
 // Element type of products or of cached keys and values. kAuto: bf16 where the machine multiplies
-// it fast, else f32; for the cache, the type of the products.
-enum class Precision { kAuto, kF32, kBF16 };
+// it fast, else f32; for the cache, the type of the products. kInt8: for the cache alone; each key
+// and value has a factor of its own.
+enum class Precision { kAuto, kF32, kBF16, kInt8 };
 
 // Which implementation of the operators: the fast one, or the plain formulas it is judged by.
 enum class Backend { kCpu, kReference };
@@ -82,7 +83,7 @@ struct Request {
 struct Plan {
   uint64_t process = 0;  // what the program itself takes
   uint64_t weights = 0;
-  uint64_t kv_cache = 0;     // keys, values and their scale ids
+  uint64_t kv_cache = 0;     // keys, values and what is stored beside each token
   uint64_t activations = 0;  // state and scratch of the loop
   uint64_t decoder = 0;
   uint64_t peak = 0;  // the largest sum that exists at one time
@@ -98,7 +99,7 @@ struct ScaleEvent {
   int64_t height = 0;  // of the token map
   int64_t width = 0;
   double milliseconds = 0;
-  uint64_t kv_bytes = 0;  // keys and values held now
+  uint64_t kv_bytes = 0;  // keys and values held now, with the factors of int8
 };
 
 struct GeneratedImage {

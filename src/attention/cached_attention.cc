@@ -5,7 +5,6 @@
 
 #include "attention/attention_probe.h"
 #include "attention/trace_attention.h"
-#include "core/parallel.h"
 #include "core/trace.h"
 
 namespace nextscale {
@@ -28,8 +27,8 @@ CachedAttention::CachedAttention(const AttentionSetup& setup, const Schedule& sc
     : setup_(setup),
       cache_(cache),
       selector_(setup, schedule, cache),
-      current_(static_cast<size_t>(setup.rows * setup.geometry.kv_heads)),
-      heads_(current_.size()) {}
+      kept_(static_cast<size_t>(setup.rows * setup.geometry.kv_heads)),
+      heads_(kept_.size()) {}
 
 size_t CachedAttention::scratch_bytes(const Context& context, const AttentionSetup& setup,
                                       const Schedule& schedule) {
@@ -61,11 +60,11 @@ void CachedAttention::find_candidates(int64_t layer, const LayerQkv& qkv) {
   for (size_t list = 0; list < heads_.size(); ++list) {
     const auto row = static_cast<int64_t>(list) / geometry.kv_heads;
     const auto head = static_cast<int64_t>(list) % geometry.kv_heads;
-    current_[list] = {.k = static_cast<const std::byte*>(qkv.k) + list * head_bytes,
-                      .v = static_cast<const std::byte*>(qkv.v) + list * head_bytes,
-                      .tokens = tokens,
-                      .dtype = setup_.kv_dtype};
-    heads_[list] = {.cached = cache_.segment(layer, row, head), .current = current_[list]};
+    kept_[list] = {.current = {.k = static_cast<const std::byte*>(qkv.k) + list * head_bytes,
+                               .v = static_cast<const std::byte*>(qkv.v) + list * head_bytes,
+                               .tokens = tokens,
+                               .dtype = setup_.kv_dtype}};
+    heads_[list] = {.cached = cache_.segment(layer, row, head), .current = kept_[list].current};
   }
 }
 
@@ -74,11 +73,7 @@ void CachedAttention::apply(std::span<const HeadSelector::Choice> choices) {
   for (size_t list = 0; list < heads_.size(); ++list) {
     const HeadSelector::Choice& choice = choices[list];
     if (choice.is_merged) {
-      heads_[list] = {.cached = {},
-                      .current = {.k = choice.merged_k,
-                                  .v = choice.merged_v,
-                                  .tokens = choice.num_attend,
-                                  .dtype = setup_.kv_dtype}};
+      heads_[list] = {.cached = {}, .current = merged_tokens(choice)};
     } else if (!choice.attends_all) {
       heads_[list].attend = choice.attend.data();
       heads_[list].num_attend = choice.num_attend;
@@ -86,19 +81,23 @@ void CachedAttention::apply(std::span<const HeadSelector::Choice> choices) {
   }
 }
 
-void CachedAttention::keep(const Context& context, int64_t layer,
-                           std::span<const HeadSelector::Choice> choices) {
-  const int64_t kv_heads = setup_.geometry.kv_heads;
-  parallel_for(context.num_threads, static_cast<int64_t>(choices.size()),
-               [&](int64_t index, int /*worker*/) {
-                 const auto list = static_cast<size_t>(index);
-                 const HeadSelector::Choice& choice = choices[list];
-                 const CacheList where{
-                     .layer = layer, .row = index / kv_heads, .head = index % kv_heads};
-                 cache_.keep(where, choice.keep.first(static_cast<size_t>(choice.num_keep)),
-                             {.tokens = current_[list], .scale = scale_}, choice.accumulated);
-                 if (choice.is_merged) cache_.overwrite(where, choice.merged_k, choice.merged_v);
-               });
+kernels::KvSegment CachedAttention::merged_tokens(const HeadSelector::Choice& choice) const {
+  return {.k = choice.merged.k,
+          .v = choice.merged.v,
+          .tokens = choice.num_attend,
+          .dtype = setup_.kv_dtype};
+}
+
+void CachedAttention::keep(std::span<const HeadSelector::Choice> choices) {
+  for (size_t list = 0; list < kept_.size(); ++list) {
+    const HeadSelector::Choice& choice = choices[list];
+    KeptTokens& kept = kept_[list];
+    kept.positions = choice.keep.first(static_cast<size_t>(choice.num_keep));
+    kept.scores = choice.accumulated;
+    if (!choice.is_merged) continue;
+    kept.merged = merged_tokens(choice);
+    kept.absorbed = choice.merged.absorbed.first(static_cast<size_t>(choice.num_keep));
+  }
 }
 
 void CachedAttention::run(const Context& context, int64_t layer, const LayerQkv& qkv,
@@ -123,11 +122,8 @@ void CachedAttention::run(const Context& context, int64_t layer, const LayerQkv&
   }
   if (context.probe != nullptr) context.probe->see(context, setup_, scale_, layer, args);
   if (is_last_scale()) return;
-  if (!choices.empty()) {
-    keep(context, layer, choices);
-  } else {
-    cache_.append(layer, qkv.k, qkv.v, setup_.geometry.tokens(scale_), scale_);
-  }
+  if (!choices.empty()) keep(choices);
+  cache_.store(context, layer, scale_, kept_);
   clock.lap(Phase::kCompaction);
 }
 

@@ -19,7 +19,7 @@ namespace nextscale {
 // The projections of one layer at the current scale.
 struct LayerQkv {
   const float* q = nullptr;  // [rows, query_heads, tokens, head_dim]
-  const void* k = nullptr;   // [rows, kv_heads, tokens, head_dim], dtype of the cache
+  const void* k = nullptr;   // [rows, kv_heads, tokens, head_dim], kv_dtype()
   const void* v = nullptr;   // as k
 };
 
@@ -48,6 +48,7 @@ class CachedAttention {
   // Adds the time of every phase from now on to `times`, which must outlive this object.
   void measure(PhaseTimes* times);
 
+  // Of the current keys and values.
   DType kv_dtype() const { return setup_.kv_dtype; }
   int64_t rows() const { return setup_.rows; }
 
@@ -55,15 +56,16 @@ class CachedAttention {
   bool is_last_scale() const { return scale_ + 1 == setup_.geometry.num_scales(); }
   void find_candidates(int64_t layer, const LayerQkv& qkv);
   void apply(std::span<const HeadSelector::Choice> choices);
-  void keep(const Context& context, int64_t layer, std::span<const HeadSelector::Choice> choices);
+  kernels::KvSegment merged_tokens(const HeadSelector::Choice& choice) const;
+  void keep(std::span<const HeadSelector::Choice> choices);
 
   AttentionSetup setup_;
   KvCache& cache_;
   HeadSelector selector_;
   PhaseTimes* times_ = nullptr;
   int scale_ = 0;
-  std::vector<kernels::KvSegment> current_;    // [rows, kv_heads] the layer's own tokens
-  std::vector<kernels::AttentionHead> heads_;  // [rows, kv_heads], filled anew for every layer
+  std::vector<KeptTokens> kept_;  // [rows, kv_heads], filled anew for every layer; so is:
+  std::vector<kernels::AttentionHead> heads_;
 };
 
 }  // namespace nextscale

@@ -38,8 +38,7 @@ size_t choice_bytes(const AttentionSetup& setup, const Needs& needs, const Lengt
   size_t bytes = 2 * Arena::rounded(candidates * sizeof(int32_t));
   if (needs.accumulated) bytes += Arena::rounded(candidates * sizeof(float));
   if (needs.may_merge) {
-    bytes += 2 * Arena::rounded(static_cast<size_t>(most.attended * setup.geometry.head_dim) *
-                                dtype_bytes(setup.kv_dtype));
+    bytes += MergedTokens::bytes(most.attended, setup.geometry.head_dim, setup.kv_dtype);
   }
   return bytes;
 }
@@ -132,16 +131,14 @@ int64_t HeadSelector::wanted(int64_t scheduled, int64_t layer, int64_t row,
 void HeadSelector::take_memory(const Context& context) {
   Arena& arena = *context.scratch;
   const auto candidates = static_cast<size_t>(max_candidates_);
-  const size_t merged_bytes =
-      static_cast<size_t>(max_attended_ * setup_.geometry.head_dim) * dtype_bytes(setup_.kv_dtype);
   for (Choice& choice : choices_) {
     choice = {};
     choice.attend = arena.take<int32_t>(candidates);
     choice.keep = arena.take<int32_t>(candidates);
     if (needs_.accumulated) choice.accumulated = arena.take<float>(candidates);
     if (!needs_.may_merge) continue;
-    choice.merged_k = arena.take<std::byte>(merged_bytes).data();
-    choice.merged_v = arena.take<std::byte>(merged_bytes).data();
+    choice.merged =
+        MergedTokens::take(arena, max_attended_, setup_.geometry.head_dim, setup_.kv_dtype);
   }
   NEXTSCALE_ASSERT(static_cast<size_t>(context.num_threads) <= workspaces_.size());
   for (Workspace& workspace : workspaces_) {
@@ -278,7 +275,7 @@ void HeadSelector::choose_head(const kernels::KernelTable& kernels, int64_t laye
   if (choice.is_merged) {
     merge_tokens(selection.merge, candidates,
                  selection.attend.first(static_cast<size_t>(selection.num_attend)), workspace.merge,
-                 choice.merged_k, choice.merged_v);
+                 choice.merged);
     clock.lap(Phase::kCompaction);
   }
   if (observer_) {

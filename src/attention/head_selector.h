@@ -26,7 +26,7 @@ struct AttentionSetup {
   Geometry geometry;
   int64_t rows = 0;
   int64_t images = 1;  // row r belongs to image r % images; layers share budgets within an image
-  DType kv_dtype = DType::kF32;
+  DType kv_dtype = DType::kF32;  // of the current keys and values: f32 or bf16
   float softmax_scale = 1.0F;
   const Policy* policy = nullptr;  // borrowed
 };
@@ -38,11 +38,10 @@ class HeadSelector {
  public:
   // What was chosen for one (row, kv head) of the current layer. Lies in scratch memory.
   struct Choice {
-    std::span<int32_t> attend;      // room for every candidate
-    std::span<int32_t> keep;        // room for every candidate
-    std::span<float> accumulated;   // one per candidate, or empty
-    std::byte* merged_k = nullptr;  // room for every attended token, or null
-    std::byte* merged_v = nullptr;
+    std::span<int32_t> attend;     // room for every candidate
+    std::span<int32_t> keep;       // room for every candidate
+    std::span<float> accumulated;  // one per candidate, or empty
+    MergedTokens merged;           // room for every attended token, or null
     int64_t num_attend = 0;
     int64_t num_keep = 0;
     bool attends_all = true;

@@ -52,12 +52,13 @@ class Merger {
     ++space_.members[target.kept];
   }
 
-  void write(void* k, void* v) {
+  void write(const MergedTokens& out) {
     const size_t row_bytes =
         static_cast<size_t>(head_dim_) * dtype_bytes(candidates_.current.dtype);
     for (size_t index = 0; index < num_kept_; ++index) {
-      write_mean(space_.keys, index, static_cast<std::byte*>(k) + index * row_bytes);
-      write_mean(space_.values, index, static_cast<std::byte*>(v) + index * row_bytes);
+      write_mean(space_.keys, index, out.k + index * row_bytes);
+      write_mean(space_.values, index, out.v + index * row_bytes);
+      out.absorbed[index] = space_.members[index] > 1 ? 1 : 0;
     }
   }
 
@@ -102,6 +103,20 @@ class Merger {
 
 }  // namespace
 
+MergedTokens MergedTokens::take(Arena& arena, int64_t max_kept, int64_t head_dim, DType dtype) {
+  const size_t row_bytes = static_cast<size_t>(head_dim) * dtype_bytes(dtype);
+  const auto kept = static_cast<size_t>(max_kept);
+  return {.k = arena.take<std::byte>(kept * row_bytes).data(),
+          .v = arena.take<std::byte>(kept * row_bytes).data(),
+          .absorbed = arena.take<uint8_t>(kept)};
+}
+
+size_t MergedTokens::bytes(int64_t max_kept, int64_t head_dim, DType dtype) {
+  const size_t row_bytes = static_cast<size_t>(head_dim) * dtype_bytes(dtype);
+  const auto kept = static_cast<size_t>(max_kept);
+  return 2 * Arena::rounded(kept * row_bytes) + Arena::rounded(kept);
+}
+
 MergeSpace MergeSpace::take(Arena& arena, int64_t max_kept, int64_t head_dim) {
   const auto kept = static_cast<size_t>(max_kept);
   const auto features = static_cast<size_t>(max_kept * head_dim);
@@ -124,7 +139,7 @@ size_t MergeSpace::bytes(int64_t max_kept, int64_t head_dim) {
 }
 
 void merge_tokens(Merge mode, const Candidates& candidates, std::span<const int32_t> kept,
-                  MergeSpace& space, void* k, void* v) {
+                  MergeSpace& space, const MergedTokens& out) {
   Merger merger(mode, candidates, space);
   merger.begin(kept);
   size_t next = 0;
@@ -135,7 +150,7 @@ void merge_tokens(Merge mode, const Candidates& candidates, std::span<const int3
       merger.add(position);
     }
   }
-  merger.write(k, v);
+  merger.write(out);
 }
 
 }  // namespace nextscale

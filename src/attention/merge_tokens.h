@@ -11,7 +11,17 @@
 
 namespace nextscale {
 
-// Workspace of merging, and its result.
+// What merging gives: one key and value per kept token, in the dtype of the current tokens.
+struct MergedTokens {
+  std::byte* k = nullptr;       // [kept, head_dim]
+  std::byte* v = nullptr;       // as k
+  std::span<uint8_t> absorbed;  // [kept] 1 if an evicted token went into it, else it is unchanged
+
+  static MergedTokens take(Arena& arena, int64_t max_kept, int64_t head_dim, DType dtype);
+  static size_t bytes(int64_t max_kept, int64_t head_dim, DType dtype);
+};
+
+// Workspace of merging.
 struct MergeSpace {
   std::span<double> keys;        // [kept, head_dim] sums
   std::span<double> values;      // [kept, head_dim] sums
@@ -26,9 +36,8 @@ struct MergeSpace {
 };
 
 // Merges every candidate that is not in the ascending list `kept` into the kept one whose key has
-// the largest cosine similarity (the first on ties); values follow their keys. Writes k and v
-// [kept, head_dim] in the dtype of the current tokens.
+// the largest cosine similarity (the first on ties); values follow their keys.
 void merge_tokens(Merge mode, const Candidates& candidates, std::span<const int32_t> kept,
-                  MergeSpace& space, void* k, void* v);
+                  MergeSpace& space, const MergedTokens& out);
 
 }  // namespace nextscale

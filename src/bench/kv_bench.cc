@@ -52,8 +52,8 @@ class Projections {
  public:
   Projections(const Context& context, const KvBenchSettings& settings, int64_t rows)
       : q_(make(context, settings, DType::kF32, settings.shape.geometry.query_heads, rows, 0)),
-        k_(make(context, settings, settings.kv, settings.shape.geometry.kv_heads, rows, 1)),
-        v_(make(context, settings, settings.kv, settings.shape.geometry.kv_heads, rows, 2)) {}
+        k_(make(context, settings, settings.kv(), settings.shape.geometry.kv_heads, rows, 1)),
+        v_(make(context, settings, settings.kv(), settings.shape.geometry.kv_heads, rows, 2)) {}
 
   LayerQkv at(int64_t layer, int step) const {
     const int64_t shift = (layer * 7 + step) % kNumShifts * kShiftElements;
@@ -148,14 +148,14 @@ Generation generate(const Context& context, const KvBenchSettings& settings, con
       .geometry = geometry,
       .rows = rows,
       .images = settings.images,
-      .kv_dtype = settings.kv,
+      .kv_dtype = settings.kv(),
       .softmax_scale = 1.0F / std::sqrt(static_cast<float>(geometry.head_dim)),
       .policy = &policy};
   KvCache cache({.layers = geometry.layers,
                  .rows = rows,
                  .kv_heads = geometry.kv_heads,
                  .head_dim = geometry.head_dim,
-                 .dtype = settings.kv,
+                 .dtype = settings.cache,
                  .token_scores = policy.needs().accumulated},
                 schedule, geometry.num_scales());
   const int64_t outputs = rows * most_tokens(geometry) * settings.shape.width();

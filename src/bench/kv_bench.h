@@ -14,6 +14,7 @@
 
 #include "attention/phase_times.h"
 #include "bench/bench_shape.h"
+#include "cache/kv_cache.h"
 #include "core/context.h"
 #include "core/dtype.h"
 #include "policies/calibration.h"
@@ -25,12 +26,15 @@ struct KvBenchSettings {
   int64_t images = 1;
   int64_t rows_per_image = 2;   // guidance
   DType compute = DType::kF32;  // of the products
-  DType kv = DType::kF32;       // of the cache
+  DType cache = DType::kF32;    // f32, bf16 or i8
   int repeats = 3;
   uint64_t seed = 1;
   Clock clock = wall_seconds;         // thread_cpu_seconds with one thread alone
   std::vector<std::string> policies;  // specs as for --kv
   Calibration calibration;            // of shape.geometry
+
+  // Of the current scale's keys and values.
+  DType kv() const { return current_dtype(cache, compute); }
 };
 
 // Of the repeats.

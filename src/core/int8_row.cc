@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/int8_row.h"
 
-#include <algorithm>
 #include <cmath>
 
 namespace nextscale {
@@ -10,22 +9,39 @@ namespace {
 // -128 is left out, so that a number and its negative round alike.
 constexpr float kMost = 127.0F;
 
-float factor_of(std::span<const float> row) {
+// Adding 1.5 * 2^23 leaves no room for a fraction: the sum is rounded to even.
+constexpr float kRounding = 12582912.0F;
+
+float as_f32(float value) { return value; }
+float as_f32(BFloat16 value) { return to_f32(value); }
+
+// Loops without calls and branches, so that the compiler makes vector code of them. Comparisons are
+// such that a NaN gives the bound.
+template <typename Element>
+float quantize(std::span<const Element> row, std::span<int8_t> out) {
   float largest = 0.0F;
-  for (const float value : row) largest = std::max(largest, std::fabs(value));
-  return largest / kMost;
+  for (const Element element : row) {
+    const float magnitude = std::fabs(as_f32(element));
+    largest = magnitude > largest ? magnitude : largest;
+  }
+  const float factor = largest / kMost;
+  // A factor below the normal numbers has no inverse; the row is zero for every purpose.
+  const float inverse = std::isnormal(factor) ? 1.0F / factor : 0.0F;
+  for (size_t at = 0; at < row.size(); ++at) {
+    float scaled = as_f32(row[at]) * inverse;
+    scaled = scaled < kMost ? scaled : kMost;
+    scaled = scaled > -kMost ? scaled : -kMost;
+    out[at] = static_cast<int8_t>(static_cast<int32_t>(scaled + kRounding - kRounding));
+  }
+  return factor;
 }
 
 }  // namespace
 
-float quantize_row(std::span<const float> row, std::span<int8_t> out) {
-  const float factor = factor_of(row);
-  // A factor below the normal numbers has no inverse; the row is zero for every purpose.
-  const float inverse = std::isnormal(factor) ? 1.0F / factor : 0.0F;
-  std::ranges::transform(row, out.begin(), [inverse](float value) {
-    return static_cast<int8_t>(std::clamp(std::nearbyint(value * inverse), -kMost, kMost));
-  });
-  return factor;
+float quantize_row(std::span<const float> row, std::span<int8_t> out) { return quantize(row, out); }
+
+float quantize_row(std::span<const BFloat16> row, std::span<int8_t> out) {
+  return quantize(row, out);
 }
 
 }  // namespace nextscale

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Eight-bit weights: a row of numbers as whole numbers from -127 to 127 and one factor. Thread
-// safe: no state.
+// Eight-bit weights, keys and values: a row of numbers as whole numbers from -127 to 127 and one
+// factor. Thread safe: no state.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <string_view>
+
+#include "core/dtype.h"
 
 namespace nextscale {
 
@@ -13,7 +15,9 @@ namespace nextscale {
 inline constexpr std::string_view kRowFactorsEnding = "_factors";
 
 // Fills `out`, as long as `row`, and returns the factor with which row = factor * out to within
-// half a factor. Ties round to even; a row of zeros has the factor 0.
+// half a factor. Ties round to even; a row of zeros has the factor 0. A row with an infinity has an
+// infinite factor; what is stored of its elements, or of a NaN, is some number.
 float quantize_row(std::span<const float> row, std::span<int8_t> out);
+float quantize_row(std::span<const BFloat16> row, std::span<int8_t> out);
 
 }  // namespace nextscale

@@ -122,7 +122,7 @@ Recipe Engine::State::recipe(const ResolvedRequest& request, const ImageNumber& 
           .smooth = request.sampler.smoothing == Smoothing::kOn,
           .kv = request.kv,
           .dtype = std::string(dtype_name(types.compute)),
-          .kv_dtype = std::string(dtype_name(types.kv)),
+          .kv_dtype = std::string(precision_name(types.cache)),
           .kv_bytes = kv_bytes};
 }
 

@@ -19,7 +19,7 @@ CacheShape cache_shape(const ModelDescription& model, const Batch& batch, const 
           .rows = model.rows(batch),
           .kv_heads = geometry.kv_heads,
           .head_dim = geometry.head_dim,
-          .dtype = types.kv,
+          .dtype = types.cache,
           .token_scores = policy.needs().accumulated};
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/run_setup.h"
 
+#include "cache/kv_cache.h"
+#include "core/error_format.h"
 #include "core/memory_info.h"
 #include "core/parallel.h"
 #include "kernels/kernels.h"
@@ -13,21 +15,45 @@ namespace {
 constexpr size_t kRuntimeBytes = size_t{24} << 20;
 
 DType resolve(Precision precision, DType automatic) {
-  if (precision == Precision::kAuto) return automatic;
-  return precision == Precision::kF32 ? DType::kF32 : DType::kBF16;
+  switch (precision) {
+    case Precision::kF32:
+      return DType::kF32;
+    case Precision::kBF16:
+      return DType::kBF16;
+    case Precision::kInt8:
+      return DType::kI8;
+    case Precision::kAuto:
+      break;
+  }
+  return automatic;
 }
 
 }  // namespace
+
+RunTypes run_types(Precision dtype, Precision kv_dtype) {
+  if (dtype == Precision::kInt8) {
+    fail(ErrorCode::kUnsupported,
+         "--dtype: got int8, wanted auto, f32 or bf16; int8 is a type of the cache: --kv-dtype "
+         "int8");
+  }
+  RunTypes types;
+  types.compute = resolve(dtype, kernels::has_fast_bf16() ? DType::kBF16 : DType::kF32);
+  types.cache = resolve(kv_dtype, types.compute);
+  types.kv = current_dtype(types.cache, types.compute);
+  types.strip_bytes = kDecoderStrips.front();
+  return types;
+}
+
+std::string_view precision_name(DType dtype) {
+  return dtype == DType::kI8 ? "int8" : dtype_name(dtype);
+}
 
 RunSetup run_setup(const EngineOptions& options) {
   RunSetup setup;
   setup.context.num_threads = options.threads > 0 ? options.threads : available_threads();
   setup.context.kernels =
       options.backend == Backend::kCpu ? &kernels::cpu_table() : &kernels::ref_table();
-  setup.types.compute =
-      resolve(options.dtype, kernels::has_fast_bf16() ? DType::kBF16 : DType::kF32);
-  setup.types.kv = resolve(options.kv_dtype, setup.types.compute);
-  setup.types.strip_bytes = kDecoderStrips.front();
+  setup.types = run_types(options.dtype, options.kv_dtype);
   setup.process_bytes = resident_bytes() + kRuntimeBytes;
   return setup;
 }

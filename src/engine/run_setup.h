@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstddef>
+#include <string_view>
 
 #include "core/context.h"
 #include "models/model.h"
@@ -23,6 +24,12 @@ struct RunSetup {
 };
 
 RunSetup run_setup(const EngineOptions& options);
+
+// What the automatic types are here. Throws Error(kUnsupported) for products in int8.
+RunTypes run_types(Precision dtype, Precision kv_dtype);
+
+// The type as --dtype and --kv-dtype spell it.
+std::string_view precision_name(DType dtype);
 
 // Bytes that a run may take in all, this process included: the limit that was set, or what the
 // machine has free.

@@ -59,17 +59,17 @@ CacheShape RunPlanner::cache_shape(const Policy& policy, int64_t images) const {
           .rows = sequences(images),
           .kv_heads = model_.geometry.kv_heads,
           .head_dim = model_.geometry.head_dim,
-          .dtype = setup_.types.kv,
+          .dtype = setup_.types.cache,
           .token_scores = policy.needs().accumulated};
 }
 
 PolicyContext RunPlanner::policy_context() const {
   const Geometry& geometry = model_.geometry;
-  const int64_t elements = 2 * geometry.layers * geometry.kv_heads * geometry.head_dim;
-  return {
-      .geometry = geometry,
-      .calibration = calibration_,
-      .token_bytes = static_cast<uint64_t>(sequences(1) * elements) * dtype_bytes(setup_.types.kv)};
+  const CacheShape shape{.head_dim = geometry.head_dim, .dtype = setup_.types.cache};
+  const int64_t lists = sequences(1) * geometry.layers * geometry.kv_heads;
+  return {.geometry = geometry,
+          .calibration = calibration_,
+          .token_bytes = static_cast<uint64_t>(lists) * KvCache::token_bytes(shape)};
 }
 
 void RunPlanner::add_memory(const Policy& policy, int64_t images, uint64_t limit,

@@ -2,10 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "cache/kv_cache.h"
+#include "core/arena.h"
 #include "core/memory_info.h"
 #include "nextscale/engine.h"
-#include "policies/registry.h"
 #include "support/small_model.h"
 #include "support/temporary_folder.h"
 
@@ -45,7 +44,7 @@ TEST_P(PlanOf, WeightsArePredictedToTheByte) {
 
 INSTANTIATE_TEST_SUITE_P(AdaLn, PlanOf, testing::Bool());
 
-TEST(Plan, CacheIsTheScheduleAndHalvesInBf16) {
+TEST(Plan, CacheIsTheScheduleAndShrinksWithItsType) {
   const TemporaryFolder folder;
   const std::string model = make_model(folder.path(), small_var_shape(), DType::kF32).string();
   const auto kv_bytes = [&](Precision kv, int64_t images) {
@@ -57,6 +56,8 @@ TEST(Plan, CacheIsTheScheduleAndHalvesInBf16) {
   const uint64_t tokens = 2 * 2 * 39 * 2;
   EXPECT_EQ(kv_bytes(Precision::kF32, 1), tokens * 64 * 2 * 4 + Arena::rounded(tokens));
   EXPECT_EQ(kv_bytes(Precision::kBF16, 3), 3 * tokens * 64 * 2 * 2 + Arena::rounded(3 * tokens));
+  EXPECT_EQ(kv_bytes(Precision::kInt8, 1),
+            tokens * 64 * 2 + 2 * Arena::rounded(tokens * sizeof(float)) + Arena::rounded(tokens));
 }
 
 TEST(Plan, ARunThatDoesNotFitIsRefusedWithTheWayOut) {
@@ -84,51 +85,6 @@ TEST(Plan, AutomaticBatchShrinksToFit) {
       Engine({.model = model, .dtype = Precision::kF32, .memory_limit_bytes = limit}).plan(request);
   EXPECT_LT(tight.batch, 4);
   EXPECT_LE(tight.peak, limit);
-}
-
-TEST(Cache, HoldsWhatItSaysAndKeepsOrder) {
-  const Geometry geometry{.layers = 2,
-                          .query_heads = 2,
-                          .kv_heads = 2,
-                          .head_dim = 4,
-                          .scales = {{1, 1}, {1, 2}, {2, 2}}};
-  const Schedule schedule = make_policy({.name = "full", .settings = {}}, {})->schedule(geometry);
-  const CacheShape shape{
-      .layers = 2, .rows = 3, .kv_heads = 2, .head_dim = 4, .dtype = DType::kF32};
-  KvCache cache(shape, schedule, geometry.num_scales());
-  EXPECT_EQ(cache.held_bytes(), 0U);
-  for (int scale = 0; scale < 2; ++scale) {
-    const int64_t tokens = geometry.tokens(scale);
-    std::vector<float> k(static_cast<size_t>(3 * 2 * tokens * 4));
-    std::vector<float> v(k.size());
-    for (size_t at = 0; at < k.size(); ++at) {
-      k[at] = static_cast<float>(1000 * scale) + static_cast<float>(at);
-      v[at] = -k[at];
-    }
-    for (int64_t layer = 0; layer < 2; ++layer) {
-      cache.append(layer, k.data(), v.data(), tokens, scale);
-    }
-  }
-  EXPECT_EQ(cache.held_bytes(), 2U * 2 * 3 * 2 * 3 * 4 * sizeof(float));
-  EXPECT_GE(cache.allocated().keys_values, cache.held_bytes());
-  const kernels::KvSegment segment = cache.segment(1, 2, 1);
-  ASSERT_EQ(segment.tokens, 3);
-  const auto* keys = static_cast<const float*>(segment.k);
-  const auto* values = static_cast<const float*>(segment.v);
-  // Row 2, head 1 is list 5: element 20 of scale 0, elements 40 to 47 of scale 1.
-  EXPECT_EQ(keys[0], 20.0F);
-  EXPECT_EQ(keys[4], 1040.0F);
-  EXPECT_EQ(values[11], -1047.0F);
-  EXPECT_THAT(cache.scale_ids(1, 2, 1), testing::ElementsAre(0, 1, 1));
-}
-
-TEST(Cache, LastScaleIsNeverReserved) {
-  const Geometry geometry{
-      .layers = 1, .query_heads = 1, .kv_heads = 1, .head_dim = 64, .scales = {{1, 1}, {16, 16}}};
-  const Schedule schedule = make_policy({.name = "full", .settings = {}}, {})->schedule(geometry);
-  const CacheShape shape{
-      .layers = 1, .rows = 2, .kv_heads = 1, .head_dim = 64, .dtype = DType::kF32};
-  EXPECT_EQ(KvCache::planned_bytes(shape, schedule, 2).keys_values, 2U * 2 * 64 * sizeof(float));
 }
 
 }  // namespace
