@@ -59,7 +59,7 @@ size_t workspace_bytes(const kernels::KernelTable& kernels, const AttentionSetup
   }
   if (needs.value_norms) bytes += Arena::rounded(candidates * sizeof(float));
   if (needs.scale_ids) bytes += Arena::rounded(candidates);
-  if (needs.may_merge) bytes += MergeSpace::bytes(most.attended, setup.geometry.head_dim);
+  if (needs.may_merge) bytes += MergeSpace::bytes(kernels, most.attended, setup.geometry.head_dim);
   return bytes;
 }
 
@@ -153,7 +153,8 @@ void HeadSelector::take_memory(const Context& context) {
     if (needs_.value_norms) workspace.value_norms = arena.take<float>(candidates);
     if (needs_.scale_ids) workspace.scale_ids = arena.take<uint8_t>(candidates);
     if (needs_.may_merge) {
-      workspace.merge = MergeSpace::take(arena, max_attended_, setup_.geometry.head_dim);
+      workspace.merge =
+          MergeSpace::take(arena, *context.kernels, max_attended_, setup_.geometry.head_dim);
     }
   }
 }
@@ -273,7 +274,7 @@ void HeadSelector::choose_head(const kernels::KernelTable& kernels, int64_t laye
   choice.is_merged = selection.merge != Merge::kNone;
   clock.lap(Phase::kSelection);
   if (choice.is_merged) {
-    merge_tokens(selection.merge, candidates,
+    merge_tokens(kernels, selection.merge, candidates,
                  selection.attend.first(static_cast<size_t>(selection.num_attend)), workspace.merge,
                  choice.merged);
     clock.lap(Phase::kCompaction);

@@ -11,6 +11,8 @@
 
 namespace nextscale {
 
+inline constexpr int64_t kMergeBlock = 64;
+
 // What merging gives: one key and value per kept token, in the dtype of the current tokens.
 struct MergedTokens {
   std::byte* k = nullptr;       // [kept, head_dim]
@@ -27,17 +29,23 @@ struct MergeSpace {
   std::span<double> values;      // [kept, head_dim] sums
   std::span<float> kept_keys;    // [kept, head_dim] before merging
   std::span<float> kept_values;  // [kept, head_dim] before merging
-  std::span<double> lengths;     // [kept] of the keys
+  std::span<float> unit_keys;    // [kept, head_dim] of length 1
   std::span<int32_t> members;    // [kept] tokens that went into each, itself included
-  std::span<float> row;          // [2, head_dim]
+  // Evicted tokens are placed together, kMergeBlock at a time.
+  std::span<float> block_keys;    // [kMergeBlock, head_dim]
+  std::span<float> block_values;  // [kMergeBlock, head_dim]
+  std::span<int32_t> nearest;     // [kMergeBlock] kept token of the largest similarity
+  std::span<float> products;      // [kMergeBlock] with its unit key
+  std::span<std::byte> workspace;
 
-  static MergeSpace take(Arena& arena, int64_t max_kept, int64_t head_dim);
-  static size_t bytes(int64_t max_kept, int64_t head_dim);
+  static MergeSpace take(Arena& arena, const kernels::KernelTable& kernels, int64_t max_kept,
+                         int64_t head_dim);
+  static size_t bytes(const kernels::KernelTable& kernels, int64_t max_kept, int64_t head_dim);
 };
 
 // Merges every candidate that is not in the ascending list `kept` into the kept one whose key has
 // the largest cosine similarity (the first on ties); values follow their keys.
-void merge_tokens(Merge mode, const Candidates& candidates, std::span<const int32_t> kept,
-                  MergeSpace& space, const MergedTokens& out);
+void merge_tokens(const kernels::KernelTable& kernels, Merge mode, const Candidates& candidates,
+                  std::span<const int32_t> kept, MergeSpace& space, const MergedTokens& out);
 
 }  // namespace nextscale
