@@ -2,15 +2,39 @@
 #include "core/tensor.h"
 
 #include <fmt/ranges.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 
 namespace nextscale {
 namespace {
 
 constexpr size_t kAlignment = 64;  // one cache line, one AVX-512 vector
+
+// Large tensors are mapped one by one, so that their memory goes back to the system with them
+// wherever they lie: the C library would keep the holes that packing leaves between weights.
+constexpr size_t kMappedBytes = size_t{1} << 20;
+
+// Lies in front of every tensor's elements.
+struct alignas(kAlignment) Block {
+  size_t mapped_bytes;  // of the whole mapping; 0: from the C library
+};
+
+// Null if the memory cannot be had.
+std::byte* allocate(size_t element_bytes) {
+  const size_t bytes = sizeof(Block) + (element_bytes + kAlignment - 1) / kAlignment * kAlignment;
+  if (bytes < element_bytes) return nullptr;
+  const bool is_mapped = bytes >= kMappedBytes;
+  void* memory =
+      is_mapped ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                : std::aligned_alloc(kAlignment, bytes);
+  if (memory == nullptr || memory == MAP_FAILED) return nullptr;
+  const auto* block = new (memory) Block{is_mapped ? bytes : 0};
+  return static_cast<std::byte*>(memory) + sizeof(*block);
+}
 
 }  // namespace
 
@@ -34,12 +58,19 @@ bool Shape::operator==(const Shape& other) const {
   return std::ranges::equal(extents(), other.extents());
 }
 
-void Tensor::Free::operator()(std::byte* pointer) const { std::free(pointer); }
+void Tensor::Free::operator()(std::byte* pointer) const {
+  void* memory = pointer - sizeof(Block);
+  const size_t mapped_bytes = static_cast<const Block*>(memory)->mapped_bytes;
+  if (mapped_bytes > 0) {
+    munmap(memory, mapped_bytes);
+  } else {
+    std::free(memory);
+  }
+}
 
 Tensor::Tensor(DType dtype, const Shape& shape) : dtype_(dtype), shape_(shape) {
   const size_t bytes = view().num_bytes();
-  const size_t rounded = std::max(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
-  data_.reset(static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded)));
+  data_.reset(allocate(bytes));
   if (data_ == nullptr) {
     fail(ErrorCode::kMemory,
          "memory: could not allocate {} bytes for a {} tensor of shape {}; "
