@@ -10,6 +10,8 @@ namespace nextscale::cli {
 void add_generate(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_inspect(CLI::App& app);
+void add_calibrate(CLI::App& app);
+void add_report(CLI::App& app);
 void add_trace(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_bench(CLI::App& app);

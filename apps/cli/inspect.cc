@@ -6,11 +6,13 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "calibrate/calibration_file.h"
 #include "command.h"
 #include "core/error_format.h"
 #include "core/memory_info.h"
 #include "engine/recipe.h"
 #include "image/png.h"
+#include "inspect_calibration.h"
 #include "models/registry.h"
 #include "weights/checkpoint.h"
 #include "weights/model_folder.h"
@@ -132,6 +134,8 @@ bool looks_like_png(const fs::path& path) {
 void inspect(const InspectOptions& options) {
   if (fs::is_regular_file(options.path) && looks_like_png(options.path)) {
     inspect_image(options);
+  } else if (fs::is_regular_file(options.path) && is_calibration_file(options.path)) {
+    inspect_calibration(options.path, options.json ? InspectForm::kJson : InspectForm::kText);
   } else if (fs::exists(fs::path(options.path) / kModelConfigName) &&
              !fs::exists(fs::path(options.path) / "model.safetensors.index.json")) {
     inspect_folder(options);
@@ -143,8 +147,8 @@ void inspect(const InspectOptions& options) {
 }  // namespace
 
 void add_inspect(CLI::App& app) {
-  CLI::App* command =
-      app.add_subcommand("inspect", "Show what a checkpoint, model folder or picture holds");
+  CLI::App* command = app.add_subcommand(
+      "inspect", "Show what a checkpoint, model folder, picture or calibration holds");
   const auto options = std::make_shared<InspectOptions>();
   command->add_option("path", options->path, "What to look at")->required();
   command->add_flag("--json", options->json, "Print as JSON");

@@ -71,6 +71,8 @@ int run(int argc, char** argv) {
   add_generate(app);
   add_convert(app);
   add_inspect(app);
+  add_calibrate(app);
+  add_report(app);
   add_trace(app);
   add_plan(app);
   add_bench(app);

@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <filesystem>
 #include <limits>
 #include <memory>
+#include <optional>
 
 #include "command.h"
 #include "core/error_format.h"
+#include "engine/bound_calibration.h"
 #include "plan_report.h"
 #include "run_options.h"
 
@@ -44,16 +47,40 @@ void require_sound(const PlanOptions& options) {
   }
 }
 
+// What the policy is planned from: the file that was named, or the one in the model folder; nothing
+// where there is none.
+std::optional<Calibration> find_calibration(const PlanOptions& options, const PlannedModel& model) {
+  const std::string& named = options.run.engine.calibration;
+  if (std::filesystem::is_directory(options.choice.model)) {
+    BoundCalibration bound(named, open_model_folder(options.choice.model), model.geometry);
+    const CalibrationFile* file = bound.for_policy(options.kv);
+    return file == nullptr ? std::nullopt : std::optional(file->values);
+  }
+  if (named.empty()) return std::nullopt;
+  // A published model has no files to compare with.
+  CalibrationFile file = read_calibration_file(named);
+  require_calibration_of(file.values, model.geometry);
+  return std::move(file.values);
+}
+
 const PolicySpec kFullCache{.name = "full", .settings = {}};
 
-void plan_run(const PlanOptions& options, const PlannedModel& model, const PolicySpec& spec) {
+// A cache policy, and the calibration that it is made from, if there is one.
+struct PolicyChoice {
+  PolicySpec spec;
+  std::optional<Calibration> calibration;
+
+  const Calibration* values() const { return calibration ? &*calibration : nullptr; }
+};
+
+void plan_run(const PlanOptions& options, const PlannedModel& model, const PolicyChoice& policy) {
   const EngineOptions engine = options.run.engine_options();
   const RunSetup setup = run_setup(engine);
-  const RunPlanner planner(model, setup, nullptr, options.run.request.cfg);
+  const RunPlanner planner(model, setup, policy.values(), options.run.request.cfg);
   // A published model may be planned for another machine than this one.
   const bool is_elsewhere = engine.memory_limit_bytes == 0 && find_known_model(model.name);
   const uint64_t limit = is_elsewhere ? std::numeric_limits<uint64_t>::max() : usable_bytes(engine);
-  const RunQuestion question{.spec = spec, .images = options.batch};
+  const RunQuestion question{.spec = policy.spec, .images = options.batch};
   RunReport report{.subject = {.model = model,
                                .kv = options.kv,
                                .images = options.batch,
@@ -67,7 +94,7 @@ void plan_run(const PlanOptions& options, const PlannedModel& model, const Polic
   options.json ? print_json(report) : print_text(report);
 }
 
-void plan_paper(const PlanOptions& options, const PlannedModel& model, const PolicySpec& spec) {
+void plan_paper(const PlanOptions& options, const PlannedModel& model, const PolicyChoice& policy) {
   constexpr int64_t kGuided = 2;
   if (model.paper.pair_bytes == 0) {
     fail(ErrorCode::kUnsupported,
@@ -78,7 +105,7 @@ void plan_paper(const PlanOptions& options, const PlannedModel& model, const Pol
                   .kv = options.kv,
                   .images = options.batch,
                   .sequences = kGuided * options.batch},
-      .plan = plan_as_papers_do(model.paper, spec, nullptr, options.batch),
+      .plan = plan_as_papers_do(model.paper, policy.spec, policy.values(), options.batch),
       .full = plan_as_papers_do(model.paper, kFullCache, nullptr, options.batch)};
   options.json ? print_json(report) : print_text(report);
 }
@@ -87,9 +114,10 @@ void plan(const PlanOptions& options) {
   require_sound(options);
   const Accounting accounting = parse_accounting(options.accounting);
   const PlannedModel model = choose_model(options.choice);
-  const PolicySpec spec = parse_policy_spec(options.kv);
-  accounting == Accounting::kEngine ? plan_run(options, model, spec)
-                                    : plan_paper(options, model, spec);
+  const PolicyChoice policy{.spec = parse_policy_spec(options.kv),
+                            .calibration = find_calibration(options, model)};
+  accounting == Accounting::kEngine ? plan_run(options, model, policy)
+                                    : plan_paper(options, model, policy);
 }
 
 std::string model_help() {
@@ -112,6 +140,9 @@ void add_plan(CLI::App& app) {
   command->add_option("--batch", options->batch, "Pictures at a time")->capture_default_str();
   command->add_option("--kv", options->kv, "Cache policy (see `nextscale policies`)")
       ->capture_default_str();
+  command->add_option("--calibration", run.engine.calibration,
+                      "What `nextscale calibrate` made (default: calibration.safetensors in the "
+                      "model folder; without one, all heads share alike)");
   command
       ->add_option("--accounting", options->accounting,
                    "engine: what this engine allocates and computes; paper: as the papers count")

@@ -44,11 +44,20 @@ void add_per_scale(CLI::App& command, const std::string& name, std::optional<Per
 }
 
 void RunOptions::add_to(CLI::App& command) {
-  command.add_option("-m,--model", engine.model, "Model folder (made by `nextscale convert`)")
-      ->required();
+  add_settings(command);
   command.add_option("--class", request.classes, "Classes, as numbers or names: 3,7 or tabby")
       ->required()
       ->delimiter(',');
+  command.add_option("--kv", request.kv, "Cache policy (see `nextscale policies`)")
+      ->capture_default_str();
+  command.add_option("--calibration", engine.calibration,
+                     "What `nextscale calibrate` made, for policies that need it (default: "
+                     "calibration.safetensors in the model folder)");
+}
+
+void RunOptions::add_settings(CLI::App& command) {
+  command.add_option("-m,--model", engine.model, "Model folder (made by `nextscale convert`)")
+      ->required();
   command.add_option("-s,--seed", request.seed, "Seed of the random numbers")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
@@ -67,8 +76,6 @@ void RunOptions::add_to(CLI::App& command) {
   command.add_option("--top-p", request.top_p, "Sample from this total probability, 0 for all");
   command.add_flag("--greedy", request.greedy, "Take the likeliest token");
   command.add_flag("--smooth", request.smooth, "Mix tokens by Gumbel weights: smoother pictures");
-  command.add_option("--kv", request.kv, "Cache policy (see `nextscale policies`)")
-      ->capture_default_str();
   command.add_option("--dtype", dtype, "Type of products: auto, f32, bf16")->capture_default_str();
   command
       .add_option("--kv-dtype", kv_dtype, "Type of cached keys and values: auto, f32, bf16, int8")

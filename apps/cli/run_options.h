@@ -24,6 +24,8 @@ struct RunOptions {
 
   // Adds the options to a command; this object must outlive it.
   void add_to(CLI::App& command);
+  // Those that do not say what is generated nor under which cache policy.
+  void add_settings(CLI::App& command);
   // What the texts mean. Throws Error(kUsage).
   EngineOptions engine_options() const;
 };

@@ -23,6 +23,7 @@
 
 namespace nextscale {
 
+class AttentionProbe;
 class TraceSink;
 
 // Element type of products or of cached keys and values. kAuto: bf16 where the machine multiplies
@@ -34,7 +35,10 @@ enum class Precision { kAuto, kF32, kBF16, kInt8 };
 enum class Backend { kCpu, kReference };
 
 struct EngineOptions {
-  std::string model{};                    // a model folder
+  std::string model{};  // a model folder
+  // What `nextscale calibrate` made of this model; empty: calibration.safetensors in the model
+  // folder, if it is there. Only policies that need one look at it.
+  std::string calibration{};
   Precision dtype = Precision::kAuto;     // of the products
   Precision kv_dtype = Precision::kAuto;  // of the key/value cache
   int threads = 0;                        // 0: all cores
@@ -114,12 +118,29 @@ struct Events {
   std::function<void(const Plan&)> on_plan{};  // before the first scale
   std::function<void(const ScaleEvent&)> on_scale{};
   std::function<void(const Image&)> on_preview{};  // first image of the batch, after every scale
-  std::function<void(GeneratedImage)> on_image{};
-  const std::atomic<bool>* cancel = nullptr;  // set to stop between layers
+  std::function<void(GeneratedImage)> on_image{};  // absent: nothing is decoded, except for traces
+  const std::atomic<bool>* cancel = nullptr;       // set to stop between layers
   TraceSink* trace = nullptr;
+  AttentionProbe* probe = nullptr;  // sees queries and keys of every layer
   // Per scale, labels (tokens, or the bits of tokens) to take instead of sampled ones: [images,
   // tokens, labels per token] (one batch only).
   std::vector<std::vector<int32_t>> forced_labels{};
+};
+
+// A measurement of a model's attention under the full cache, from which policies are made.
+struct CalibrationRequest {
+  // Settings of every sample. Its classes are the samples' own, taken in turn; empty: spread evenly
+  // over the model's. Numbers of images and the cache policy are not read.
+  Request request;
+  int64_t samples = 50;
+  std::string output;  // a .safetensors file; what is there is replaced when all samples are done
+};
+
+struct CalibrationEvents {
+  std::function<void(const Plan&)> on_plan{};         // of every batch
+  std::function<void(const ScaleEvent&)> on_scale{};  // images count all samples
+  std::function<void(const std::string&)> on_note{};  // what became of an interrupted run
+  const std::atomic<bool>* cancel = nullptr;
 };
 
 class Engine {
@@ -136,6 +157,10 @@ class Engine {
 
   // Throws Error: kUsage, kMemory, kBadFile, kMismatch, kCancelled.
   void generate(const Request& request, const Events& events);
+
+  // Generates the samples and writes the calibration file. What is done is kept beside it, so that
+  // the same call goes on after an interruption and ends with the same file. Throws as generate().
+  void calibrate(const CalibrationRequest& request, const CalibrationEvents& events);
 
   // Bytes of packed weights (0 before load()) and the time packing took.
   uint64_t loaded_bytes() const;

@@ -4,11 +4,15 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "core/error_format.h"
 #include "core/memory_info.h"
 #include "core/trace.h"
+#include "engine/bound_calibration.h"
+#include "engine/calibration_run.h"
 #include "engine/memory_plan.h"
 #include "engine/recipe.h"
 #include "engine/resolved_request.h"
@@ -28,6 +32,8 @@ constexpr int64_t kDefaultBatch = 4;
 struct Engine::State {
   explicit State(const EngineOptions& engine_options);
 
+  ResolvedRequest resolve(const Request& request);
+  CalibrationRun calibration_run(const CalibrationRequest& request);
   Batch make_batch(const ResolvedRequest& request, int64_t first, int64_t images,
                    bool traced) const;
   // The largest batch and the fastest decoder that fit; sets `types.strip_bytes`.
@@ -35,11 +41,12 @@ struct Engine::State {
   void load(const Context& run_context);
   void run_batch(const ResolvedRequest& request, const Events& events, int64_t first,
                  int64_t images);
-  Recipe recipe(const ResolvedRequest& request, const ImageNumber& image, uint64_t kv_bytes) const;
+  Recipe recipe(const ResolvedRequest& request, const ImageNumber& image, uint64_t kv_bytes);
 
   EngineOptions options;
   ModelFolder folder;
   std::unique_ptr<ModelDescription> model;
+  std::optional<BoundCalibration> calibration;  // always there once made
   std::unique_ptr<ScaleModel> loaded;
   Context context;
   RunTypes types;
@@ -54,6 +61,14 @@ Engine::State::State(const EngineOptions& engine_options)
   context = setup.context;
   types = setup.types;
   process_bytes = setup.process_bytes;
+  calibration.emplace(options.calibration, folder, model->geometry());
+}
+
+ResolvedRequest Engine::State::resolve(const Request& request) {
+  const CalibrationFile* measured = calibration->for_policy(request.kv);
+  return resolve_request(
+      request, *model,
+      {.calibration = measured == nullptr ? nullptr : &measured->values, .kv_dtype = types.kv});
 }
 
 Batch Engine::State::make_batch(const ResolvedRequest& request, int64_t first, int64_t images,
@@ -74,13 +89,15 @@ Plan Engine::State::choose_plan(const ResolvedRequest& request, const Events& ev
   const int64_t wanted =
       std::min(request.batch > 0 ? request.batch : kDefaultBatch, request.num_images());
   const int64_t smallest = request.batch > 0 ? wanted : 1;
+  Context planned = context;
+  planned.probe = events.probe;
   Plan plan;
   for (int64_t images = wanted; images >= smallest; images = images / 2) {
     for (const size_t strip_bytes : kDecoderStrips) {
       // Weights that are packed already were packed for the strips of the first request.
       if (loaded == nullptr) types.strip_bytes = strip_bytes;
       const Batch batch = make_batch(request, 0, images, events.trace != nullptr);
-      plan = make_plan(batch_memory(context, *model, batch, types, *request.policy), process_bytes,
+      plan = make_plan(batch_memory(planned, *model, batch, types, *request.policy), process_bytes,
                        images, preview);
       if (plan.peak <= limit) return plan;
     }
@@ -105,7 +122,8 @@ void Engine::State::load(const Context& run_context) {
 }
 
 Recipe Engine::State::recipe(const ResolvedRequest& request, const ImageNumber& image,
-                             uint64_t kv_bytes) const {
+                             uint64_t kv_bytes) {
+  const CalibrationFile* measured = calibration->for_policy(request.kv);
   return {.model = options.model,
           .model_id = folder.hash,
           .family = folder.family,
@@ -121,9 +139,34 @@ Recipe Engine::State::recipe(const ResolvedRequest& request, const ImageNumber& 
           .greedy = request.sampler.draw == Draw::kGreedy,
           .smooth = request.sampler.smoothing == Smoothing::kOn,
           .kv = request.kv,
+          .calibration = measured == nullptr ? "" : calibration->path().string(),
+          .calibration_sha256 = measured == nullptr ? "" : measured->sha256,
           .dtype = std::string(dtype_name(types.compute)),
           .kv_dtype = std::string(precision_name(types.cache)),
           .kv_bytes = kv_bytes};
+}
+
+CalibrationRun Engine::State::calibration_run(const CalibrationRequest& request) {
+  Request settings = sample_settings(request, model->num_classes());
+  const ResolvedRequest resolved = resolve(settings);
+  settings.classes.clear();
+  for (const int64_t class_index : resolved.classes) {
+    settings.classes.push_back(std::to_string(class_index));
+  }
+  nlohmann::json deciding = deciding_settings(recipe(resolved, resolved.image(0), 0));
+  deciding["kernels"] = context.kernels->name;
+  return {.header = {.tool = "nextscale " NEXTSCALE_VERSION,
+                     .model_id = folder.hash,
+                     .family = folder.family,
+                     .geometry = model->geometry(),
+                     .source = SampleSource{.kind = "classes",
+                                            .conditionings = settings.classes,
+                                            .samples = request.samples,
+                                            .asi_top = kAsiTop,
+                                            .settings = deciding},
+                     .imports = {}},
+          .request = settings,
+          .output = request.output};
 }
 
 namespace {
@@ -144,8 +187,9 @@ void Engine::State::run_batch(const ResolvedRequest& request, const Events& even
   const Batch batch = make_batch(request, first, images, events.trace != nullptr);
   const Geometry& geometry = model->geometry();
   const Schedule schedule = request.policy->schedule(geometry);
-  const BatchMemory memory = batch_memory(context, *model, batch, types, *request.policy);
   Context run_context = context;
+  run_context.probe = events.probe;
+  const BatchMemory memory = batch_memory(run_context, *model, batch, types, *request.policy);
   run_context.cancelled = events.cancel;
   run_context.trace = events.trace;
 
@@ -193,6 +237,7 @@ void Engine::State::run_batch(const ResolvedRequest& request, const Events& even
 
   cache.reset();
   scratch.reset();
+  if (!events.on_image && events.trace == nullptr) return;
   Arena decoder(memory.decoder, "the decoder");
   run_context.scratch = &decoder;
   for (int64_t image = 0; image < images; ++image) {
@@ -212,13 +257,13 @@ Engine::Engine(const EngineOptions& options) : state_(std::make_unique<State>(op
 Engine::~Engine() = default;
 
 Plan Engine::plan(const Request& request) const {
-  return state_->choose_plan(resolve_request(request, *state_->model), {});
+  return state_->choose_plan(state_->resolve(request), {});
 }
 
 void Engine::load() { state_->load(state_->context); }
 
 void Engine::generate(const Request& request, const Events& events) {
-  const ResolvedRequest resolved = resolve_request(request, *state_->model);
+  const ResolvedRequest resolved = state_->resolve(request);
   if (events.trace != nullptr && events.trace->wants_attention() &&
       resolved.policy->needs().selects) {
     fail(ErrorCode::kUnsupported,
@@ -234,6 +279,15 @@ void Engine::generate(const Request& request, const Events& events) {
   for (int64_t first = 0; first < resolved.num_images(); first += plan.batch) {
     state_->run_batch(resolved, events, first, std::min(plan.batch, resolved.num_images() - first));
   }
+}
+
+void Engine::calibrate(const CalibrationRequest& request, const CalibrationEvents& events) {
+  State& state = *state_;
+  run_calibration(
+      state.calibration_run(request), events,
+      [this](const Request& part, const Events& part_events) { generate(part, part_events); });
+  // What was bound may just have been replaced.
+  state.calibration.emplace(state.options.calibration, state.folder, state.model->geometry());
 }
 
 uint64_t Engine::loaded_bytes() const {

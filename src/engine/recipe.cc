@@ -49,6 +49,10 @@ void add_rarities(const Recipe& recipe, json& value) {
   if (!recipe.size.empty()) value["size"] = recipe.size;
   if (recipe.tau != 1.0F) value["tau"] = numbers(recipe.tau);
   if (!recipe.cfg_layers.empty()) value["cfg_layers"] = recipe.cfg_layers;
+  if (!recipe.calibration.empty()) {
+    value["calibration"] = recipe.calibration;
+    value["calibration_sha256"] = recipe.calibration_sha256;
+  }
 }
 
 void read_rarities(const json& value, Recipe& recipe) {
@@ -56,6 +60,8 @@ void read_rarities(const json& value, Recipe& recipe) {
     recipe.prompts.push_back(prompt_from(prompt));
   }
   recipe.text_features = value.value("text_features", "");
+  recipe.calibration = value.value("calibration", "");
+  recipe.calibration_sha256 = value.value("calibration_sha256", "");
   recipe.size = value.value("size", "");
   if (value.contains("tau")) recipe.tau = numbers_from(value.at("tau"));
   recipe.cfg_layers = value.value("cfg_layers", std::vector<int64_t>{});
@@ -177,6 +183,15 @@ std::vector<ImageText> recipe_texts(const Recipe& recipe) {
   return {{kPeopleKey, people}, {kProgramsKey, to_json(recipe).dump()}};
 }
 
+json deciding_settings(const Recipe& recipe) {
+  json result = to_json(recipe);
+  for (const char* other : {"version", "model", "model_id", "family", "classes", "images_per_class",
+                            "first_image", "prompts", "kv", "kv_bytes"}) {
+    result.erase(other);
+  }
+  return result;
+}
+
 std::optional<Recipe> find_recipe(std::span<const ImageText> texts) {
   for (const ImageText& text : texts) {
     if (text.key != kProgramsKey) continue;
@@ -199,6 +214,7 @@ std::string recipe_command(const Recipe& recipe, const std::string& output) {
   command += recipe.greedy ? " --greedy"
                            : fmt::format(" --top-k {} --top-p {}", recipe.top_k, recipe.top_p);
   if (recipe.smooth) command += " --smooth";
+  if (!recipe.calibration.empty()) command += " --calibration " + quoted(recipe.calibration);
   return command + fmt::format(" --kv {} --dtype {} --kv-dtype {} -o {}", quoted(recipe.kv),
                                quoted(recipe.dtype), quoted(recipe.kv_dtype), quoted(output));
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <span>
 #include <string>
@@ -33,7 +34,9 @@ struct Recipe {
   float top_p = 0;
   bool greedy = false;
   bool smooth = false;
-  std::string kv;         // policy and settings
+  std::string kv;                // policy and settings
+  std::string calibration = {};  // file that the policy was made from; empty if it needs none
+  std::string calibration_sha256 = {};
   std::string dtype;      // of the products
   std::string kv_dtype;   // of the cache
   uint64_t kv_bytes = 0;  // peak of one image, keys and values
@@ -43,6 +46,9 @@ struct Recipe {
 
 // "parameters" for people and "nextscale" (JSON) for programs.
 std::vector<ImageText> recipe_texts(const Recipe& recipe);
+
+// What decides tokens beside the model, the picture's number and the cache policy: an object.
+nlohmann::json deciding_settings(const Recipe& recipe);
 
 // The recipe in a picture's texts; nothing if they hold none that can be understood.
 std::optional<Recipe> find_recipe(std::span<const ImageText> texts);

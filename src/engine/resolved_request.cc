@@ -58,9 +58,21 @@ SamplerSettings resolve_sampler(const Request& request, const ModelDescription& 
       .smoothing = request.smooth ? Smoothing::kOn : Smoothing::kOff};
 }
 
+// Bytes of one token in all lists of one image, see PolicyContext.
+uint64_t token_bytes(const ModelDescription& model, const ResolvedRequest& request,
+                     DType kv_dtype) {
+  constexpr int64_t kKeyAndValue = 2;
+  const Geometry& geometry = model.geometry();
+  const Batch one{.classes = {request.classes.front()}, .guidance = request.guidance};
+  const int64_t elements =
+      kKeyAndValue * model.rows(one) * geometry.layers * geometry.kv_heads * geometry.head_dim;
+  return static_cast<uint64_t>(elements) * dtype_bytes(kv_dtype);
+}
+
 }  // namespace
 
-ResolvedRequest resolve_request(const Request& request, const ModelDescription& model) {
+ResolvedRequest resolve_request(const Request& request, const ModelDescription& model,
+                                const PolicyMaterial& material) {
   if (request.classes.empty()) {
     fail(ErrorCode::kUsage, "--class: none given, wanted a number or a name; give several as 3,7");
   }
@@ -78,7 +90,9 @@ ResolvedRequest resolve_request(const Request& request, const ModelDescription& 
   resolved.sampler = resolve_sampler(request, model);
   resolved.kv = request.kv;
   resolved.policy = make_policy(parse_policy_spec(request.kv),
-                                {.geometry = model.geometry(), .calibration = nullptr});
+                                {.geometry = model.geometry(),
+                                 .calibration = material.calibration,
+                                 .token_bytes = token_bytes(model, resolved, material.kv_dtype)});
   return resolved;
 }
 

@@ -8,6 +8,7 @@
 
 #include "models/model.h"
 #include "nextscale/engine.h"
+#include "policies/calibration.h"
 #include "policies/policy.h"
 #include "scales/sampler.h"
 
@@ -41,7 +42,15 @@ struct ResolvedRequest {
   }
 };
 
-// Throws Error(kUsage) naming the flag, what it got and what it may be.
-ResolvedRequest resolve_request(const Request& request, const ModelDescription& model);
+// What a policy is made from beside the model and the request.
+struct PolicyMaterial {
+  const Calibration* calibration = nullptr;  // null: there is none
+  DType kv_dtype = DType::kF32;              // of the cache
+};
+
+// Throws Error(kUsage) naming the flag, what it got and what it may be; whatever making the policy
+// throws.
+ResolvedRequest resolve_request(const Request& request, const ModelDescription& model,
+                                const PolicyMaterial& material);
 
 }  // namespace nextscale

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "engine/trace_recorder.h"
@@ -198,6 +199,95 @@ TEST_F(Cli, InterruptLeavesNothingBehind) {
   for (const auto& entry : fs::directory_iterator(folder_->path())) {
     EXPECT_THAT(entry.path().string(), testing::Not(HasSubstr("never")));
   }
+}
+
+// Runs until a line on stderr holds `sign`, then kills it as no program can prevent.
+void kill_at(const std::vector<std::string>& arguments, const std::string& sign) {
+  int progress[2];
+  ASSERT_EQ(pipe(progress), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    dup2(progress[1], STDERR_FILENO);
+    std::vector<char*> words{const_cast<char*>(kTool.c_str())};
+    for (const std::string& word : arguments) words.push_back(const_cast<char*>(word.c_str()));
+    words.push_back(nullptr);
+    execv(kTool.c_str(), words.data());
+    _exit(1);
+  }
+  close(progress[1]);
+  std::string seen;
+  char letter = 0;
+  while (seen.find(sign) == std::string::npos && read(progress[0], &letter, 1) == 1) seen += letter;
+  kill(child, SIGKILL);
+  int status = 0;
+  waitpid(child, &status, 0);
+  close(progress[0]);
+  EXPECT_TRUE(WIFSIGNALED(status)) << seen;
+}
+
+TEST_F(Cli, AKilledCalibrationGoesOnAndEndsWithTheSameFile) {
+  const std::string settings = " calibrate -m " + *model_ + " -n 60 --batch 1 -t 1 --dtype f32 -o ";
+  const std::string output = file("killed.safetensors");
+  ASSERT_EQ(run(kTool + settings + file("whole.safetensors")).code, 0);
+  kill_at({"calibrate", "-m", *model_, "-n", "60", "--batch", "1", "-t", "1", "--dtype", "f32",
+           "-o", output},
+          "samples 5-5");
+  ASSERT_FALSE(fs::exists(output));
+  ASSERT_TRUE(fs::exists(output + ".partial"));
+  const Result resumed = run(kTool + settings + output);
+  EXPECT_EQ(resumed.code, 0) << resumed.output;
+  EXPECT_THAT(resumed.output, HasSubstr("going on after"));
+  EXPECT_EQ(run("cmp " + output + " " + file("whole.safetensors")).output, "");
+  EXPECT_FALSE(fs::exists(output + ".partial"));
+}
+
+TEST_F(Cli, CalibrationsAreMadeShownAndDrawn) {
+  const std::string output = file("c.safetensors");
+  const std::string command =
+      kTool + " calibrate -m " + *model_ + " -n 2 --classes 3,7 -o " + output;
+  ASSERT_EQ(run(command).code, 0);
+  const Result again = run(command);
+  EXPECT_EQ(again.code, 2);
+  EXPECT_THAT(again.output, HasSubstr("--force to replace it"));
+  EXPECT_EQ(run(command + " --force").code, 0);
+  const Result shown = run(kTool + " inspect " + output);
+  EXPECT_THAT(shown.output, HasSubstr("measured on 2 samples of 2 classes: 3, 7"));
+  EXPECT_TRUE(nlohmann::json::accept(run(kTool + " inspect --json " + output).output));
+  EXPECT_EQ(run(kTool + " report " + output + " --kv hackpp:alpha=0.5 -o " + file("r.html")).code,
+            0);
+  EXPECT_TRUE(fs::exists(file("r.html")));
+  ASSERT_EQ(run(generate("--kv hackpp --calibration " + output + " -o " + file("h.png"))).code, 0);
+  EXPECT_THAT(run(kTool + " inspect " + file("h.png")).output,
+              HasSubstr("--calibration " + output));
+  const Result planned =
+      run(kTool + " plan -m " + *model_ + " --kv hackpp --calibration " + output);
+  EXPECT_EQ(planned.code, 0) << planned.output;
+  EXPECT_THAT(planned.output, testing::Not(HasSubstr("No calibration was given")));
+}
+
+TEST_F(Cli, CalibrateRefusesToReplaceWhatIsNoCalibration) {
+  const std::string weights = *model_ + "/model.safetensors";
+  const Result result = run(kTool + " calibrate -m " + *model_ + " --force -o " + weights);
+  EXPECT_EQ(result.code, 2);
+  EXPECT_THAT(result.output, HasSubstr("is no calibration"));
+}
+
+TEST_F(Cli, PublishedRankingsAreMergedIntoACalibration) {
+  const std::string output = file("merged.safetensors");
+  const std::string orders = file("orders.json");
+  // Two layers of two heads; the scales but the last two are the sinks.
+  std::ofstream(orders) << "[[[1,1],[0,1],[1,0],[0,0]]]";
+  const std::string merge = kTool + " calibrate --import-heatkv " + orders + " -o " + output;
+  EXPECT_THAT(run(merge).output, HasSubstr("name the model with -m"));
+  ASSERT_EQ(run(kTool + " calibrate -m " + *model_ + " -n 1 -o " + output).code, 0);
+  ASSERT_EQ(run(merge).code, 0);
+  const std::string shown = run(kTool + " inspect " + output).output;
+  EXPECT_THAT(shown, HasSubstr("measured on 1 sample of"));
+  EXPECT_THAT(shown, HasSubstr("imported for heatkv: orders.json"));
+  EXPECT_THAT(run(merge).output, HasSubstr("--force"));
+  EXPECT_EQ(run(merge + " --force").code, 0);
+  EXPECT_EQ(run(merge + "2 -m " + *model_).code, 0);
+  EXPECT_THAT(run(kTool + " inspect " + output + "2").output, HasSubstr("nothing was measured"));
 }
 
 TEST_F(Cli, FullDiskLeavesNothingBehind) {

@@ -40,6 +40,9 @@ void register_cases();
 // Checks of what calibration measures, for every case of "methods"; in calibration_cases.cc.
 void register_calibration_cases();
 
+// Calibrates a VAR model and runs every cache policy on it; in var_calibration.cc.
+void check_every_policy(const std::filesystem::path& model);
+
 // Checks of var/ops; in var_ops.cc.
 void check_var_ops(const GoldenCase& golden);
 

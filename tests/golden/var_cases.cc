@@ -162,6 +162,12 @@ void check_bf16(const GoldenCase& golden) {
               relative_rms, 100 * agreement);
 }
 
+void check_policies(const GoldenCase& golden) {
+  const TemporaryFolder folder;
+  convert_case(golden, folder.path() / "model");
+  check_every_policy(folder.path() / "model");
+}
+
 template <typename Check>
 class CaseTest : public testing::Test {
  public:
@@ -192,6 +198,7 @@ void register_cases() {
     register_case(golden, "f32_reference",
                   [](const GoldenCase& each) { check_f32(each, Backend::kReference); });
     register_case(golden, "bf16_forced_labels", check_bf16);
+    register_case(golden, "policies", check_policies);
   }
 }
 
