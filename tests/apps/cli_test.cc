@@ -146,6 +146,30 @@ TEST_F(Cli, PlanNeedsNoFilesForPublishedModels) {
   EXPECT_THAT(text.output, HasSubstr("what fits is --batch"));
 }
 
+TEST_F(Cli, ShellsCompleteCommandsAndOptions) {
+  const auto complete = [](const std::string& words) {
+    const std::string script = "source <(" + kTool + " completions bash); COMP_WORDS=(" + words +
+                               "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _nextscale; echo "
+                               "${COMPREPLY[@]}";
+    return run("bash -c '" + script + "'").output;
+  };
+  EXPECT_EQ(complete("nextscale pl"), "plan\n");
+  EXPECT_EQ(complete("nextscale plan --mem"), "--memory\n");
+  EXPECT_EQ(complete("nextscale bench \"\""), "kv\n");
+  EXPECT_EQ(complete("nextscale bench kv --rep"), "--repeats\n");
+  EXPECT_THAT(run(kTool + " completions tcsh").output, HasSubstr("wanted bash, zsh or fish"));
+}
+
+TEST_F(Cli, ManualAndCompletionsNameEveryCommand) {
+  for (const char* text : {" man", " completions zsh", " completions fish"}) {
+    const Result result = run(kTool + text);
+    EXPECT_EQ(result.code, 0);
+    for (const char* command : {"generate", "convert", "inspect", "trace", "plan", "bench"}) {
+      EXPECT_THAT(result.output, HasSubstr(command)) << text;
+    }
+  }
+}
+
 TEST_F(Cli, InspectPrintsTheCommandThatMakesThePictureAgain) {
   ASSERT_EQ(run(generate("-n 3 -s 7 --cfg 2.5 --top-k 50 -o " + file("grid.png"))).code, 0);
   const Result inspected = run(kTool + " inspect --json " + file("grid.png"));
