@@ -15,6 +15,8 @@ void add_report(CLI::App& app);
 void add_trace(CLI::App& app);
 void add_plan(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_completions(CLI::App& app);
+void add_man(CLI::App& app);
 void add_policies(CLI::App& app);
 void add_models(CLI::App& app);
 void add_version(CLI::App& app);

