@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "attention/cached_attention.h"
@@ -30,7 +31,7 @@ constexpr size_t kScratchBytes = size_t{1} << 22;
 struct BatchRun {
   std::vector<int> images = {0};
   int threads = 1;
-  DType dtype = DType::kF32;
+  DType dtype = DType::kF32;  // of the cache
   // Query heads that repeat each made-up one.
   int64_t repeats = 1;
 };
@@ -107,11 +108,12 @@ class Generation {
         attention_({.geometry = geometry,
                     .rows = rows_,
                     .images = static_cast<int64_t>(run.images.size()),
-                    .kv_dtype = run.dtype,
+                    .kv_dtype = current_dtype(run.dtype, DType::kF32),
                     .softmax_scale = kScale,
                     .policy = &policy},
                    schedule_, cache_),
         kept_(static_cast<size_t>(geometry.layers * rows_ * geometry.kv_heads)) {
+    needs_layer_budgets_ = policy.needs().layer_budgets;
     context_.num_threads = run.threads;
     context_.kernels = &kernels::cpu_table();
     context_.scratch = &scratch_;
@@ -123,7 +125,10 @@ class Generation {
   Results run() {
     for (step_ = 0; step_ < geometry_.num_scales(); ++step_) {
       attention_.begin_scale(step_);
-      for (int64_t layer = 0; layer < geometry_.layers; ++layer) run_layer(layer);
+      for (int64_t layer = 0; layer < geometry_.layers; ++layer) {
+        run_layer(layer);
+        if (step_ + 1 < geometry_.num_scales()) check_bytes(layer);
+      }
     }
     return std::move(results_);
   }
@@ -164,6 +169,29 @@ class Generation {
     }
   }
 
+  // What is held is what the schedule says, right after every layer, and never more than what was
+  // reserved, which is what was planned.
+  void check_bytes(int64_t layer) const {
+    const CacheShape shape{.layers = geometry_.layers,
+                           .rows = rows_,
+                           .kv_heads = geometry_.kv_heads,
+                           .head_dim = geometry_.head_dim,
+                           .dtype = run_.dtype};
+    const size_t scheduled =
+        static_cast<size_t>(rows_ * schedule_.held(step_, layer)) * KvCache::token_bytes(shape);
+    const CacheBytes& allocated = cache_.allocated();
+    if (needs_layer_budgets_) {
+      EXPECT_LE(cache_.held_bytes(), scheduled);
+    } else {
+      EXPECT_EQ(cache_.held_bytes(), scheduled);
+    }
+    EXPECT_LE(cache_.held_bytes(), allocated.keys_values + allocated.factors);
+    const CacheBytes planned = KvCache::planned_bytes(shape, schedule_, geometry_.num_scales());
+    EXPECT_EQ(allocated.keys_values, planned.keys_values);
+    EXPECT_EQ(allocated.factors, planned.factors);
+    EXPECT_EQ(allocated.scale_ids, planned.scale_ids);
+  }
+
   size_t list_of(int64_t layer, int64_t row, int64_t head) const {
     return static_cast<size_t>((layer * rows_ + row) * geometry_.kv_heads + head);
   }
@@ -192,6 +220,7 @@ class Generation {
   CachedAttention attention_;
   std::vector<std::vector<int32_t>> kept_;  // [layers, rows, kv_heads] ids in the cache
   Results results_;
+  bool needs_layer_budgets_ = false;
   int step_ = 0;
 };
 
@@ -213,8 +242,10 @@ class EveryPolicy : public testing::TestWithParam<PolicyRow> {
   }
 };
 
+constexpr DType kCacheTypes[] = {DType::kF32, DType::kBF16, DType::kI8};
+
 TEST_P(EveryPolicy, AWholeBudgetIsTheFullCacheBitForBit) {
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
+  for (const DType dtype : kCacheTypes) {
     EXPECT_EQ(generate("100%", {.dtype = dtype}).at({0, 0}).out,
               generate_with("full", "", {.dtype = dtype}).at({0, 0}).out);
   }
@@ -222,13 +253,23 @@ TEST_P(EveryPolicy, AWholeBudgetIsTheFullCacheBitForBit) {
 
 TEST_P(EveryPolicy, NeitherBatchNorThreadsNorTheOrderOfRowsChangeABit) {
   for (const char* budget : {"40%", "10%", "1tok"}) {
-    const Results together = generate(budget, {.images = {0, 1, 2}, .threads = 3});
-    EXPECT_EQ(together, generate(budget, {.images = {2, 0, 1}, .threads = 1})) << budget;
-    for (const int image : {0, 1, 2}) {
-      for (const auto& [row, result] : generate(budget, {.images = {image}})) {
-        EXPECT_EQ(result, together.at(row)) << budget << " image " << image;
+    for (const DType dtype : {DType::kF32, DType::kI8}) {
+      const Results together =
+          generate(budget, {.images = {0, 1, 2}, .threads = 3, .dtype = dtype});
+      EXPECT_EQ(together, generate(budget, {.images = {2, 0, 1}, .threads = 1, .dtype = dtype}))
+          << budget;
+      for (const int image : {0, 1, 2}) {
+        for (const auto& [row, result] : generate(budget, {.images = {image}, .dtype = dtype})) {
+          EXPECT_EQ(result, together.at(row)) << budget << " image " << image;
+        }
       }
     }
+  }
+}
+
+TEST_P(EveryPolicy, HoldsWhatItsScheduleSaysInEveryType) {
+  for (const char* budget : {"100%", "50%", "30%", "10%", "1tok"}) {
+    for (const DType dtype : kCacheTypes) generate(budget, {.images = {0, 1}, .dtype = dtype});
   }
 }
 
@@ -246,6 +287,20 @@ TEST_P(EveryPolicy, GroupsOfQueryHeadsChooseTogether) {
   const Results grouped = generate("30%", {.repeats = 2}, kGrouped);
   const Results alone = generate("30%", {}, geometry(2, 2));
   for (const auto& [row, result] : alone) EXPECT_EQ(result.kept, grouped.at(row).kept);
+}
+
+// Values are in (-2, 2): one is stored within half of 2 / 127, a score moves by a few times that.
+TEST(Int8Cache, AttendsNearlyWhatF32Does) {
+  const auto policy = make_policy(parse_policy_spec("full"), {.geometry = kGrouped});
+  const RowResult exact = Generation(*policy, kGrouped, {}).run().at({0, 0});
+  const RowResult rounded = Generation(*policy, kGrouped, {.dtype = DType::kI8}).run().at({0, 0});
+  double squares = 0;
+  for (size_t at = 0; at < exact.out.size(); ++at) {
+    ASSERT_NEAR(rounded.out[at], exact.out[at], 0.03) << at;
+    squares += std::pow(rounded.out[at] - exact.out[at], 2);
+  }
+  EXPECT_NE(rounded.out, exact.out);
+  EXPECT_LT(std::sqrt(squares / static_cast<double>(exact.out.size())), 0.003);
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, EveryPolicy,

@@ -10,6 +10,7 @@
 #include <new>
 #include <string_view>
 
+#include "cache/kv_cache.h"
 #include "nextscale/engine.h"
 #include "support/small_model.h"
 #include "support/temporary_folder.h"
@@ -60,8 +61,8 @@ namespace nextscale {
 namespace {
 
 int64_t allocations(const std::string& model, Precision dtype, bool smooth,
-                    const std::string& kv = "full") {
-  Engine engine({.model = model, .dtype = dtype, .threads = 2});
+                    const std::string& kv = "full", Precision kv_dtype = Precision::kAuto) {
+  Engine engine({.model = model, .dtype = dtype, .kv_dtype = kv_dtype, .threads = 2});
   Request request{.classes = {"1", "2"}, .cfg = 2.0F, .top_k = 20, .top_p = 0.9F, .smooth = smooth};
   request.batch = 2;
   request.kv = kv;
@@ -89,6 +90,37 @@ TEST(Allocations, PoliciesMakeNone) {
   for (const char* kv : {"streaming", "h2o", "snapkv", "cake:alloc=uniform", "lookm"}) {
     EXPECT_EQ(allocations(model, Precision::kF32, false, kv), 0) << kv;
   }
+}
+
+TEST(Allocations, AnInt8CacheMakesNone) {
+  const TemporaryFolder folder;
+  const std::string model = make_model(folder.path(), small_var_shape(), DType::kF32).string();
+  for (const char* kv : {"full", "lookm"}) {
+    EXPECT_EQ(allocations(model, Precision::kF32, false, kv, Precision::kInt8), 0) << kv;
+  }
+}
+
+TEST(Allocations, ListsThatShareMemoryMoveWithinIt) {
+  const CacheShape shape{.layers = 2, .rows = 1, .kv_heads = 1, .head_dim = 4};
+  Schedule schedule(4, 2, 1);
+  for (const int step : {0, 1, 2}) schedule.cached(step, step % 2, 0) = 4;
+  KvCache cache(shape, schedule, 4);
+  const std::vector<float> rows(16);
+  const std::vector<int32_t> first_four{0, 1, 2, 3};
+  KeptTokens kept{.current = {.k = rows.data(), .v = rows.data(), .tokens = 4}};
+  Context context;
+  context.num_threads = 2;
+  ours = 0;
+  counting = true;
+  for (int step = 0; step < 3; ++step) {
+    for (int64_t layer = 0; layer < 2; ++layer) {
+      const auto length = static_cast<size_t>(schedule.cached(step, layer, 0));
+      kept.positions = std::span(first_four).first(length);
+      cache.store(context, layer, step, {&kept, 1});
+    }
+  }
+  counting = false;
+  EXPECT_EQ(ours, 0);
 }
 
 TEST(Allocations, TheCounterSeesOurs) {

@@ -151,6 +151,9 @@ TEST_P(HeatSchedule, HoldsTheTokensThatTheOfficialCodeCounts) {
     }
     EXPECT_EQ(tokens, expected_.at("cached_token_slots_at_step").at(static_cast<size_t>(step)));
   }
+  // Right after every layer too: one arena over all layers is no larger than the nominal budget.
+  EXPECT_LE(static_cast<double>(schedule.most_held()),
+            expected_.at("threshold_token_slots").get<double>());
 }
 
 INSTANTIATE_TEST_SUITE_P(

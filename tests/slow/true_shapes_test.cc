@@ -39,30 +39,28 @@ std::string run(const std::string& command) {
   return output;
 }
 
-class TrueShapes : public testing::TestWithParam<TrueShape> {
- protected:
-  // The official files become a model folder and are removed.
-  void convert(const fs::path& folder) const {
-    const TrueShape& wanted = GetParam();
-    RandomVarShape shape;
-    shape.depth = wanted.depth;
-    shape.shared_adaln = wanted.shared_adaln;
-    if (wanted.pixels == 512) shape.patch_nums = {1, 2, 3, 4, 6, 9, 13, 18, 24, 32};
-    const VarConfig config = random_var_config(shape);
-    write_random_transformer(folder / "var.pth", config, 1, Buffers::kOfficial);
-    write_random_vae(folder / "vae.pth", config, 1, Buffers::kOfficial);
-    const bool is_zip64 = fs::file_size(folder / "var.pth") > kZip32Limit;
-    EXPECT_EQ(is_zip64, wanted.depth >= 30);
-    run(std::string(NEXTSCALE_CLI) + " convert --family var --transformer " +
-        (folder / "var.pth").string() + " --vae " + (folder / "vae.pth").string() + " --dtype " +
-        wanted.dtype + " -o " + (folder / "model").string());
-    fs::remove(folder / "var.pth");
-  }
-};
+// The official files become a model folder and are removed.
+void convert(const TrueShape& wanted, const fs::path& folder) {
+  RandomVarShape shape;
+  shape.depth = wanted.depth;
+  shape.shared_adaln = wanted.shared_adaln;
+  if (wanted.pixels == 512) shape.patch_nums = {1, 2, 3, 4, 6, 9, 13, 18, 24, 32};
+  const VarConfig config = random_var_config(shape);
+  write_random_transformer(folder / "var.pth", config, 1, Buffers::kOfficial);
+  write_random_vae(folder / "vae.pth", config, 1, Buffers::kOfficial);
+  const bool is_zip64 = fs::file_size(folder / "var.pth") > kZip32Limit;
+  EXPECT_EQ(is_zip64, wanted.depth >= 30);
+  run(std::string(NEXTSCALE_CLI) + " convert --family var --transformer " +
+      (folder / "var.pth").string() + " --vae " + (folder / "vae.pth").string() + " --dtype " +
+      wanted.dtype + " -o " + (folder / "model").string());
+  fs::remove(folder / "var.pth");
+}
+
+class TrueShapes : public testing::TestWithParam<TrueShape> {};
 
 TEST_P(TrueShapes, GenerateWithinThePlan) {
   const TemporaryFolder folder;
-  convert(folder.path());
+  convert(GetParam(), folder.path());
   const std::string picture = (folder.path() / "picture.png").string();
   const auto result = nlohmann::json::parse(
       run(std::string(NEXTSCALE_CLI) + " generate -m " + (folder.path() / "model").string() +
@@ -88,6 +86,44 @@ INSTANTIATE_TEST_SUITE_P(Published, TrueShapes,
                                          TrueShape{"d30_bf16", 30, false, 256, "bf16"},
                                          TrueShape{"d36_512px_bf16", 36, true, 512, "bf16"}),
                          [](const auto& shape) { return std::string(shape.param.name); });
+
+// Of the process, in MiB.
+struct PeakMemory {
+  double measured = 0;
+  double planned = 0;
+};
+
+PeakMemory peak_memory(const fs::path& folder, const std::string& options) {
+  const auto result = nlohmann::json::parse(
+      run(std::string(NEXTSCALE_CLI) + " generate -m " + (folder / "model").string() +
+          " --class tabby -n 8 --batch 8 --dtype f32 --json " + options + " -o " +
+          (folder / "pictures").string()));
+  const PeakMemory memory{.measured = result.at("peak_bytes").get<double>() / 0x1p20,
+                          .planned = result.at("planned_bytes").get<double>() / 0x1p20};
+  std::printf("d16, batch 8, %s: peak %.1f MiB, planned %.1f MiB\n", options.c_str(),
+              memory.measured, memory.planned);
+  return memory;
+}
+
+void expect_saved_as_planned(const PeakMemory& large, const PeakMemory& small) {
+  const double planned = large.planned - small.planned;
+  const double measured = large.measured - small.measured;
+  std::printf("saved: %.1f MiB, planned %.1f MiB\n", measured, planned);
+  EXPECT_NEAR(measured, planned, 0.05 * planned);
+}
+
+TEST(PeakMemory, FallsByWhatThePlanSays) {
+  const TemporaryFolder folder;
+  convert({"d16", 16, false, 256, "f32"}, folder.path());
+  const PeakMemory full = peak_memory(folder.path(), "--kv full --kv-dtype f32");
+  const PeakMemory full_int8 = peak_memory(folder.path(), "--kv full --kv-dtype int8");
+  expect_saved_as_planned(full, full_int8);
+  for (const std::string policy : {"streaming:budget=30%", "snapkv:budget=10%"}) {
+    expect_saved_as_planned(full, peak_memory(folder.path(), "--kv " + policy + " --kv-dtype f32"));
+    expect_saved_as_planned(full_int8,
+                            peak_memory(folder.path(), "--kv " + policy + " --kv-dtype int8"));
+  }
+}
 
 }  // namespace
 }  // namespace nextscale
