@@ -19,9 +19,17 @@ struct ConvertArguments {
   std::string vae;
   std::vector<int64_t> patch_nums;
   std::string dtype = "bf16";
+  std::string text_encoder;
+  std::string text_dtype = "bf16";
   std::string output;
   bool replace = false;
 };
+
+DType parse_text_dtype(const std::string& text) {
+  if (text == "int8") return DType::kI8;
+  if (text == "f32" || text == "bf16") return *parse_dtype(text);
+  fail(ErrorCode::kUsage, "--text-dtype: got '{}', wanted f32, bf16 or int8", printable(text));
+}
 
 void convert(const ConvertArguments& options) {
   const FamilyRow& family = find_family(options.family);
@@ -36,6 +44,8 @@ void convert(const ConvertArguments& options) {
        .output = options.output,
        .patch_nums = options.patch_nums,
        .dtype = *parse_dtype(options.dtype),
+       .text_encoder = options.text_encoder,
+       .text_dtype = parse_text_dtype(options.text_dtype),
        .existing = options.replace ? ExistingFolder::kReplaceModel : ExistingFolder::kRefuse},
       [&](uint64_t done, uint64_t total, std::string_view what) {
         if (cancelled) {
@@ -67,6 +77,13 @@ void add_convert(CLI::App& app) {
                    "Sides of the scales, where the checkpoint does not record them: 1,2,3,4")
       ->delimiter(',');
   command->add_option("--dtype", options->dtype, "Type of the matrices: f32 or bf16")
+      ->capture_default_str();
+  command->add_option("--text-encoder", options->text_encoder,
+                      "Folder of a T5 as Hugging Face publishes it, for families that read "
+                      "prompts (without: runs want --text-features)");
+  command
+      ->add_option("--text-dtype", options->text_dtype,
+                   "Type of the text encoder's matrices: f32, bf16 or int8")
       ->capture_default_str();
   command->add_option("-o,--output", options->output, "The folder to make")->required();
   command->add_flag("--force", options->replace, "Replace a model folder that is already there");

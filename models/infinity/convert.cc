@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "models/infinity/convert.h"
 
-#include <array>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "core/error_format.h"
 #include "models/folder_writer.h"
 #include "models/infinity/infinity_checkpoint.h"
 #include "models/infinity/infinity_tensors.h"
+#include "models/text/convert_t5.h"
 #include "weights/model_folder.h"
 #include "weights/safetensors.h"
 
@@ -47,6 +50,17 @@ void require_options(const ConvertOptions& options) {
   }
 }
 
+std::optional<T5Source> open_text_encoder(const ConvertOptions& options,
+                                          const InfinityConfig& config) {
+  if (options.text_encoder.empty()) return std::nullopt;
+  T5Source source = open_t5(options.text_encoder);
+  if (source.config.width == config.text_channels) return source;
+  fail(ErrorCode::kMismatch,
+       "convert: --text-encoder gives features of {} channels, the transformer reads {}; the "
+       "published models read those of flan-t5-xl",
+       source.config.width, config.text_channels);
+}
+
 }  // namespace
 
 InfinityConfig convert_infinity(const ConvertOptions& options, const ConvertProgress& report) {
@@ -57,12 +71,19 @@ InfinityConfig convert_infinity(const ConvertOptions& options, const ConvertProg
   const CheckpointPart vae = find_infinity_vae(*second);
 
   InfinityConfig config = infer_infinity_config(transformer, vae, options.size);
-  const std::array<FolderFile, 2> files{
-      {{kTransformerName, transformer, stored_transformer(config, options.dtype)},
-       {kVaeName, vae, stored_vae(config)}}};
+  std::vector<FolderFile> files{
+      {kTransformerName, transformer, stored_transformer(config, options.dtype)},
+      {kVaeName, vae, stored_vae(config)}};
   require_tensors(transformer, files[0].tensors, "Infinity transformer");
   require_tensors(vae, files[1].tensors, "VAE");
-  write_model_folder(options, to_json(config), files, report);
+  nlohmann::json document = to_json(config);
+  const std::optional<T5Source> text = open_text_encoder(options, config);
+  if (text) {
+    files.push_back(t5_weights(*text, options.text_dtype));
+    files.push_back(t5_tokenizer(*text));
+    document["text_encoder"] = to_json(text->config);
+  }
+  write_model_folder(options, std::move(document), files, report);
   return config;
 }
 

@@ -37,6 +37,10 @@ std::vector<TensorInfo> stored_vae(const VarConfig& config) {
 
 VarConfig convert_var(const ConvertOptions& options, const ConvertProgress& report) {
   require_storable(options.dtype);
+  if (!options.text_encoder.empty()) {
+    fail(ErrorCode::kUsage,
+         "convert: --text-encoder is not for VAR models, which read no prompts; leave it out");
+  }
   if (!options.size.empty()) {
     fail(ErrorCode::kUsage,
          "convert: --size is not for VAR models, whose pictures have one size; leave it out");

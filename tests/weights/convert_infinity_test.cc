@@ -9,9 +9,11 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/random_checkpoint/random_infinity.h"
+#include "apps/random_checkpoint/random_t5.h"
 #include "models/infinity/convert.h"
 #include "models/infinity/infinity_checkpoint.h"
 #include "models/infinity/infinity_tensors.h"
+#include "models/text/convert_t5.h"
 #include "tests/weights/convert_checks.h"
 #include "tests/weights/temporary_folder.h"
 #include "weights/model_folder.h"
@@ -69,6 +71,30 @@ class ConvertInfinity : public testing::Test {
   InfinityConfig config_ = tiny_config();
   ConvertOptions options_;
 };
+
+TEST_F(ConvertInfinity, TakesATextEncoderAlong) {
+  T5Config t5{.layers = 1,
+              .width = config_.text_channels,
+              .heads = 2,
+              .head_dim = 4,
+              .ffn_width = 8,
+              .vocab = 300,
+              .buckets = 32,
+              .max_distance = 128};
+  write_random_t5(folder_ / "t5", t5, 1, 1);
+  options_.text_encoder = folder_ / "t5";
+  options_.text_dtype = DType::kI8;
+  convert_infinity(options_);
+  const ModelFolder model = open_model_folder(options_.output);
+  EXPECT_NO_THROW(verify_model_folder(model));
+  EXPECT_EQ(model.files.size(), 4U);
+  EXPECT_EQ(model.config.at("text_encoder"), to_json(t5));
+  EXPECT_TRUE(std::filesystem::exists(options_.output / kTokenizerName));
+  std::filesystem::remove_all(options_.output);
+  t5.width += 1;
+  write_random_t5(folder_ / "t5", t5, 1, 1);
+  EXPECT_THAT(error(), HasSubstr("features of 25 channels, the transformer reads 24"));
+}
 
 class ConvertInfinityGolden : public testing::TestWithParam<std::tuple<const char*, DType>> {
  protected:
