@@ -13,7 +13,7 @@ MASKED_TOKENS = 256
 
 def scale_mask(sizes, device):
     """[T, T], true where a token may attend: the same scale and earlier ones."""
-    scale = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes)).to(device)
+    scale = torch.cat([torch.full((size,), number, device=device) for number, size in enumerate(sizes)])
     return scale[:, None] >= scale[None]
 
 

@@ -203,9 +203,6 @@ class Infinity(nn.Module):
         start = self.text_proj_for_sos.ca(text, mask).float()
         return start, self.text_proj_for_ca(text), self.shared_ada_lin(start).view(len(start), 1, 6, -1)
 
-    def _levels(self, scale):
-        return self.lvl_embed.weight[scale]
-
     def forward(self, text, mask, inputs, generator=None):
         """Scores [B, T, b, 2] of every scale at once; `inputs` [B, T - n_0, b] from BitwiseQuantizer.encode."""
         if self.training and self.text_drop:
@@ -214,8 +211,8 @@ class Infinity(nn.Module):
         start, source, modulation = self.condition(text, mask)
         first = start[:, None] + self.pos_start
         x = torch.cat((first, self.word_embed(inputs).to(first.dtype)), 1)
-        scale = torch.repeat_interleave(torch.arange(len(self.sizes)), torch.tensor(self.sizes)).to(x.device)
-        x = x + self.lvl_embed(scale)
+        levels = [self.lvl_embed.weight[scale].expand(size, -1) for scale, size in enumerate(self.sizes)]
+        x = x + torch.cat(levels)
         rope = (self.rope_cos, self.rope_sin)
         for block in self.blocks:
             x = block(x, modulation, source, mask, rope, self.sizes)
@@ -241,7 +238,7 @@ class Infinity(nn.Module):
         for scale in range(steps):
             ahead = seen + self.sizes[scale]
             rope = (self.rope_cos[seen:ahead], self.rope_sin[seen:ahead])
-            x, seen = x + self._levels(scale), ahead
+            x, seen = x + self.lvl_embed.weight[scale], ahead
             for block, cache in zip(self.blocks, past, strict=True):
                 x = block(x, modulation, source, mask, rope, self.sizes, cache)
             scores = self.head(self.head_nm(x, start)).float().unflatten(-1, (-1, 2)) / tau[scale]

@@ -146,14 +146,14 @@ class SceneMaker:
             x, y = (0.5 + (draws[..., axis] - 0.5) * spread for axis in (0, 1))
         else:
             x, y = (size / 2 + draws[..., axis] * (1 - size) for axis in (0, 1))
-        x, y = self._turn_to_relation(x, y, self._relation(seed, index), kind == 1)
+        x, y, size = self._turn_to_relation(x, y, size, self._relation(seed, index), kind == 1)
         valid = self._apart(x, y, size, count, kind)
         first = valid.float().argmax(1)
         rows = torch.arange(batch, device=index.device)
         used = self._used(count)
         return tuple(torch.where(used, values[rows, first], 0.0) for values in (x, y, size))
 
-    def _turn_to_relation(self, x, y, relation, is_pair):
+    def _turn_to_relation(self, x, y, size, relation, is_pair):
         """Swaps axes and the two sprites so that a pair stands in its relation."""
         dx, dy = x[..., 1] - x[..., 0], y[..., 1] - y[..., 0]
         wants_x = (relation < 2)[:, None]
@@ -163,7 +163,7 @@ class SceneMaker:
         wants_ahead = (relation % 2 == 0)[:, None]  # slot 0 left of or above slot 1
         swap = is_pair[:, None] & (ahead != wants_ahead)
         order = torch.tensor([1, 0, 2, 3], device=x.device)
-        return (torch.where(swap[..., None], values[..., order], values) for values in (x, y))
+        return (torch.where(swap[..., None], values[..., order], values) for values in (x, y, size))
 
     def _apart(self, x, y, size, count, kind):
         valid = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
@@ -331,9 +331,11 @@ def caption(row, names, numbers):
     color = words.pick(_COLOR_WORDS.get(color, (color,)))
     ground = " ".join(part for part in (pattern, color, "background") if part)
     joiner = words.pick((" on ", " on ", " with ", None))
-    if joiner is None:
-        return opening + text
-    return opening + text + joiner + _article(ground)
+    whole = opening + text + ("" if joiner is None else joiner + _article(ground))
+    style = words.pick(("as it is", "as it is", "capital", "sentence"))
+    if style == "as it is":
+        return whole
+    return whole[0].upper() + whole[1:] + ("." if style == "sentence" else "")
 
 
 def captions(scenes, names, seed, index):

@@ -14,7 +14,7 @@ import torch
 
 import sprites
 
-PIECES = 512
+PIECES = 384
 EXTRA_IDS = 100  # T5 keeps as many ids after the pieces
 CAPTIONS = 20_000
 SEED = 77
@@ -51,10 +51,9 @@ class Tokenizer:
     def ids(self, text, longest):
         return self.pieces.encode(text)[: longest - 1] + [self.pieces.eos_id()]
 
-    def batch(self, texts, longest, device):
-        """Padded ids and mask, [R, L]; L a multiple of 8, so that shapes repeat."""
-        rows = [self.ids(text, longest) for text in texts]
-        length = min(longest, -(-max(map(len, rows)) // 8) * 8)
+    def batch(self, texts, length, device):
+        """Ids and mask, [R, length], padded."""
+        rows = [self.ids(text, length) for text in texts]
         ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
         mask = torch.arange(length)[None] < torch.tensor([[len(row)] for row in rows])
         return ids.to(device), mask.to(device)

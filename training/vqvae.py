@@ -269,10 +269,9 @@ class MultiScaleQuantizer(nn.Module):
     def revive_codes(self, residuals, generator, least=0.03):
         """Codes that hardly any scale uses move to residuals at hand; returns which."""
         dead = (self.ema_vocab_hit_SV.amax(0) < least).nonzero()[:, 0]
-        scales = torch.randint(len(residuals), (len(dead),), generator=generator).tolist()
-        picks = torch.rand(len(dead), generator=generator).tolist()
-        for code, scale, pick in zip(dead.tolist(), scales, picks, strict=True):
-            self.embedding.weight[code] = residuals[scale][int(pick * len(residuals[scale]))]
+        for scale, codes in enumerate(dead.tensor_split(len(residuals))):
+            picks = torch.randint(len(residuals[scale]), (len(codes),), generator=generator).to(codes.device)
+            self.embedding.weight[codes] = residuals[scale][picks].detach()
         self.ema_vocab_hit_SV[:, dead] = 1.0
         return dead
 
