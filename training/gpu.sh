@@ -4,7 +4,7 @@
 #
 #   training/gpu.sh vaes      rates, then both VAEs and the judge, at once
 #   training/gpu.sh models    both transformers, at once; the first half
-#   training/gpu.sh finish    the second half; gathers the class model
+#   training/gpu.sh finish    the second half; gathers the class model without its VAE
 #   training/gpu.sh text      gathers the text model (seconds)
 #
 # Results go to $OUT (default training/runs/out), cut into pieces of at most 15 MiB. training/data must be there already:
@@ -32,8 +32,10 @@ show() { # the last lines of every log, shortened
   done
 }
 
-gather() { # config; as one archive of small files, and the large ones cut
+gather() { # config, what to leave out: one archive, cut into pieces
+  rm -rf "runs/ship-$1"
   "$python" package.py --config "configs/$1.json" --out "runs/ship-$1"
+  rm -f "runs/ship-$1/${2:-none}"
   tar -C runs -cf "runs/$1.tar" "ship-$1"
   split -b 15M -d -a 1 "runs/$1.tar" "$out/$1.tar."
 }
@@ -60,7 +62,7 @@ case ${1:-} in
     train text256 model "${MINUTES:-6}" --total-minutes "${TOTAL:-14}" $compile &
     wait
     show 4
-    gather class256
+    gather class256 vae.pth  # came with the first command
     ;;
   text)
     gather text256

@@ -85,7 +85,7 @@ def focal_loss(scores, wanted):
 @torch.no_grad()
 def sprites_of(heat):
     """Per picture a list of (class, x, y, score), best first. `heat` as scores before the sigmoid."""
-    best, classes = torch.sigmoid(heat.float()).max(1)
+    best, classes = torch.sigmoid(heat.float().cpu()).max(1)
     peak = (best == F.max_pool2d(best[:, None], 3, 1, 1)[:, 0]) & (best > THRESHOLD)
     found = []
     for number in range(len(heat)):
@@ -133,7 +133,8 @@ def accuracies(judge, maker, seed, count, batch=100):
     for start in range(0, count, batch):
         scenes, pictures = maker.make(seed, start, batch)
         heat, color, _ = judge(pictures)
-        for name, each in attributes(sprites_of(heat), color.argmax(1), scenes).items():
+        seen = attributes(sprites_of(heat), color.argmax(1).cpu(), scenes.to("cpu"))
+        for name, each in seen.items():
             right, total = sums.get(name, (0, 0))
             sums[name] = (right + sum(each), total + len(each))
     return {name: right / total for name, (right, total) in sums.items() if total}

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gathers what a run has exported for shipping, and draws its curves.
 
-`python package.py --config configs/NAME.json --out FOLDER [--piece-mib 15]` writes model.pth and vae.pth with floats in bf16 (half the
-bytes; what `nextscale convert` reads), the text encoder, the judge, logs, curves.png and the last pictures. With --piece-mib files are cut into
-NAME.00, NAME.01 ...: `cat NAME.?? > NAME` joins them again.
+`python package.py --config configs/NAME.json --out FOLDER` writes model.pth and vae.pth with floats in bf16 (half the bytes; what
+`nextscale convert` reads), the text encoder, the judge, logs, curves.png and the last pictures.
 """
 
 import argparse
@@ -68,29 +67,16 @@ def draw_curves(source, path):
     figure.savefig(path, dpi=80)
 
 
-def cut(path, piece_bytes):
-    data = path.read_bytes()
-    if len(data) <= piece_bytes:
-        return
-    for number in range(-(-len(data) // piece_bytes)):
-        path.with_name(f"{path.name}.{number:02d}").write_bytes(data[number * piece_bytes : (number + 1) * piece_bytes])
-    path.unlink()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--runs", type=Path, default=Path(__file__).parent / "runs")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--piece-mib", type=float, help="cut larger files")
     arguments = parser.parse_args()
     source = arguments.runs / json.loads(arguments.config.read_text())["name"]
     arguments.out.mkdir(parents=True, exist_ok=True)
     copy_exports(source, arguments.out)
     draw_curves(source, arguments.out / "curves.png")
-    if arguments.piece_mib:
-        for path in [path for path in arguments.out.rglob("*") if path.is_file()]:
-            cut(path, int(arguments.piece_mib * 2**20))
 
 
 if __name__ == "__main__":

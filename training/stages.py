@@ -385,10 +385,11 @@ class JudgeStage(Stage):
     def __init__(self, config, device, _folder):
         super().__init__(config, device, config["train"]["judge"])
         self.module = judge.Judge(len(self.scenes.names)).to(device)
+        self.noise = torch.Generator(device).manual_seed(config["seed"])
 
     def loss(self, step, _progress):
         described, images = self.batch(step, seed=self.config["seed"] + JUDGE_SEED_OFFSET)
-        images = self._disturbed((images + 1) / 2, step)
+        images = self._disturbed((images + 1) / 2)
         with self.autocast():
             heat, color, _ = self.module(images)
         centres = judge.focal_loss(heat, judge.targets(described, len(self.scenes.names)))
@@ -396,12 +397,12 @@ class JudgeStage(Stage):
         right = (color.detach().argmax(1) == described.color).float().mean()
         return centres + colors, {"centres": centres.detach(), "color_right": right}
 
-    def _disturbed(self, images, step):
-        """Half of the batch blurred or noisy, as generated pictures may be; which, by parity."""
+    def _disturbed(self, images):
+        """A quarter of the batch blurred, a quarter noisy, as generated pictures may be."""
         if not self.settings.get("disturb", True):
             return images
         blurred = F.avg_pool2d(F.pad(images[1::4], (1, 1, 1, 1), mode="replicate"), 3, 1)
-        noise = torch.randn(images[3::4].shape, generator=self.generator).to(images.device)
+        noise = torch.randn(images[3::4].shape, generator=self.noise, device=images.device)
         images = images.clone()
         images[1::4] = blurred
         images[3::4] = (images[3::4] + 0.04 * noise).clamp(0, 1)

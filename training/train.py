@@ -119,7 +119,9 @@ class Run:
         self.ema.swap(self.module)
         self.module.eval()
         try:
-            record = self.stage.evaluate(self.folder / "samples" / f"{name}.png")
+            # Shapes grow from scale to scale here: compiling for each would cost minutes.
+            with torch.compiler.set_stance("force_eager"):
+                record = self.stage.evaluate(self.folder / "samples" / f"{name}.png")
             self.stage.export(self.folder)
         finally:
             self.module.train()
