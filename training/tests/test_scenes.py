@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import scenes
+import sprites
+import torch
+
+COMPOSED = {"side": 64, "recipe": "composed", "kind_weights": [1, 1, 1, 1], "single_size": [0.35, 0.8]}
+
+
+@pytest.fixture(scope="module")
+def maker():
+    if not (sprites.DATA / "atlas.png").exists():
+        pytest.skip("no atlas: run `python sprites.py`")
+    return scenes.SceneMaker(COMPOSED)
+
+
+def test_a_scene_does_not_depend_on_its_batch(maker):
+    _, many = maker.make(1, 0, 32)
+    _, few = maker.make(1, 20, 3)
+    assert torch.equal(many[20:23], few)
+
+
+def test_other_seeds_give_other_scenes(maker):
+    assert not torch.equal(maker.describe(1, torch.arange(50)).x, maker.describe(2, torch.arange(50)).x)
+
+
+def test_pairs_stand_in_their_relation(maker):
+    found = maker.describe(5, torch.arange(4000))
+    pairs = found.kind == 1
+    dx, dy = found.x[:, 1] - found.x[:, 0], found.y[:, 1] - found.y[:, 0]
+    along = torch.stack((dx, -dx, dy, -dy), 1)[torch.arange(4000), found.relation.clamp(min=0)]
+    assert (along[pairs] > 0).all()
+    assert (along[pairs] >= torch.minimum(dx.abs(), dy.abs())[pairs]).all()
+
+
+def test_sprites_keep_apart_and_inside(maker):
+    found = maker.describe(6, torch.arange(4000))
+    for slot in range(scenes.SLOTS):
+        used = found.count > slot
+        for place in (found.x, found.y):
+            reach = found.size[used, slot] / 2
+            assert (place[used, slot] - reach >= -1e-5).all() and (place[used, slot] + reach <= 1 + 1e-5).all()
+    several = found.count > 1
+    distance = torch.hypot(found.x[:, 0] - found.x[:, 1], found.y[:, 0] - found.y[:, 1])
+    touching = distance < 0.8 * (found.size[:, 0] + found.size[:, 1]) / 2 - 1e-6
+    assert touching[several].float().mean() < 0.002
+
+
+def test_kinds_have_their_counts_and_classes(maker):
+    found = maker.describe(7, torch.arange(2000))
+    for kind, least, most in ((0, 1, 1), (1, 2, 2), (2, 2, 4), (3, 3, 4)):
+        counts = found.count[found.kind == kind]
+        assert counts.min() == least and counts.max() == most
+    same = found.classes[found.kind == 2]
+    assert (same[:, 0] == same[:, 1]).all()
+    different = found.classes[found.kind == 1]
+    assert (different[:, 0] != different[:, 1]).all()
+
+
+def test_the_sprite_lies_where_the_description_says(maker):
+    index = torch.arange(200)
+    found = maker.describe(8, index)
+    with_sprites = maker.render(found, 8, index)
+    without = maker.render(scenes.Scenes(**{**vars(found), "count": torch.zeros_like(found.count)}), 8, index)
+    weight = (with_sprites - without).abs().sum(1)
+    grid = (torch.arange(64) + 0.5) / 64
+    single = found.kind == 0
+    for place, axis in ((found.x, 1), (found.y, 2)):
+        centre = (weight.sum(axis) * grid).sum(1) / weight.sum((1, 2))
+        assert ((centre - place[:, 0]).abs()[single] < 0.15).all()
+
+
+def test_captions_name_what_is_there(maker):
+    index = torch.arange(300)
+    found = maker.describe(9, index)
+    for number, text in enumerate(scenes.captions(found, maker.names, 9, index)):
+        low = text.lower()
+        for cls in found.classes[number, : found.count[number]].tolist():
+            sprite = sprites.SPRITES[cls]
+            words = [word for noun in (sprite.name, *sprite.synonyms) for word in (noun, sprite.plural_of(noun))]
+            assert any(word in low for word in words), (text, sprite.name)
+
+
+def test_names_of_sprites_are_unique():
+    assert len(set(sprites.NAMES)) == len(sprites.NAMES) == 100
