@@ -30,7 +30,8 @@ constexpr size_t kScratchBytes = size_t{1} << 22;
 struct BatchRun {
   std::vector<int> images = {0};
   int threads = 1;
-  DType dtype = DType::kF32;
+  DType dtype = DType::kF32;  // of keys and values as they are made
+  DType kept = DType::kF32;   // and in the cache
   // Query heads that repeat each made-up one.
   int64_t repeats = 1;
 };
@@ -100,8 +101,8 @@ class Generation {
                 .rows = rows_,
                 .kv_heads = geometry.kv_heads,
                 .head_dim = geometry.head_dim,
-                .dtype = run.dtype,
-                .token_scores = policy.needs().accumulated},
+                .dtype = run.kept,
+                .token_scores = policy.needs().token_scores()},
                schedule_, geometry.num_scales()),
         scratch_(kScratchBytes, "a test"),
         attention_({.geometry = geometry,
@@ -214,19 +215,24 @@ class EveryPolicy : public testing::TestWithParam<PolicyRow> {
 };
 
 TEST_P(EveryPolicy, AWholeBudgetIsTheFullCacheBitForBit) {
-  for (const DType dtype : {DType::kF32, DType::kBF16}) {
-    EXPECT_EQ(generate("100%", {.dtype = dtype}).at({0, 0}).out,
-              generate_with("full", "", {.dtype = dtype}).at({0, 0}).out);
+  for (const auto& [dtype, kept] : {std::pair{DType::kF32, DType::kF32},
+                                    {DType::kBF16, DType::kBF16},
+                                    {DType::kF32, DType::kI8},
+                                    {DType::kBF16, DType::kI8}}) {
+    const BatchRun run{.dtype = dtype, .kept = kept};
+    EXPECT_EQ(generate("100%", run).at({0, 0}).out, generate_with("full", "", run).at({0, 0}).out);
   }
 }
 
 TEST_P(EveryPolicy, NeitherBatchNorThreadsNorTheOrderOfRowsChangeABit) {
-  for (const char* budget : {"40%", "10%", "1tok"}) {
-    const Results together = generate(budget, {.images = {0, 1, 2}, .threads = 3});
-    EXPECT_EQ(together, generate(budget, {.images = {2, 0, 1}, .threads = 1})) << budget;
-    for (const int image : {0, 1, 2}) {
-      for (const auto& [row, result] : generate(budget, {.images = {image}})) {
-        EXPECT_EQ(result, together.at(row)) << budget << " image " << image;
+  for (const DType kept : {DType::kF32, DType::kI8}) {
+    for (const char* budget : {"40%", "10%", "1tok"}) {
+      const Results together = generate(budget, {.images = {0, 1, 2}, .threads = 3, .kept = kept});
+      EXPECT_EQ(together, generate(budget, {.images = {2, 0, 1}, .kept = kept})) << budget;
+      for (const int image : {0, 1, 2}) {
+        for (const auto& [row, result] : generate(budget, {.images = {image}, .kept = kept})) {
+          EXPECT_EQ(result, together.at(row)) << budget << " image " << image;
+        }
       }
     }
   }
