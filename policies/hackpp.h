@@ -20,10 +20,10 @@ struct ReliesOn {
   bool type = true;
 };
 
-// Which heads get which score (Table V).
+// Which heads get which score (an ablation).
 enum class HeadScores { kOwn, kContextual, kStructural, kSwapped };
 
-// What the structural score multiplies (Table VI).
+// What the structural score multiplies (an ablation).
 enum class StructuralScore { kPriorTimesNorm, kPrior, kNorm };
 
 // Knobs of HACK++; where the defaults come from is said in hackpp.cc.

@@ -104,9 +104,14 @@ struct Needs {
   bool accumulated = false;       // sums over all steps so far, for every cached token
   bool layer_budgets = false;     // layer_statistics() and layer_budgets() are called in every step
   bool may_merge = false;         // select() may ask for merging
-  bool selects = false;           // select() is ever called
+  // Tokens stand for several: those that are not attended or not kept give their weight, and their
+  // value by it, to the most similar one that is. Not together with `accumulated` or merging.
+  bool weighs_tokens = false;
+  bool selects = false;  // select() is ever called
 
   bool attention() const { return queries != ObservedQueries::kNone; }
+  // Whether the cache holds a number beside every token.
+  bool token_scores() const { return accumulated || weighs_tokens; }
 };
 
 // What is known of the candidates of one (layer, row, kv head): its cached tokens in order of

@@ -13,6 +13,7 @@
 #include "policies/hackpp.h"
 #include "policies/heatkv.h"
 #include "policies/lookm.h"
+#include "policies/mass.h"
 #include "policies/meda.h"
 #include "policies/scalekv.h"
 #include "policies/snapkv.h"
@@ -44,6 +45,8 @@ constexpr std::array kPolicies{
               "ScaleKV, arXiv 2505.19602", CalibrationUse::kRequired, make_scalekv},
     PolicyRow{"heatkv", "takes whole scales from the heads that need them least",
               "HeatKV, arXiv 2605.14877", CalibrationUse::kRequired, make_heatkv},
+    PolicyRow{"mass", "as hackpp, and what is dropped leaves its weight to its nearest",
+              "Nextscale, docs/policies.md", CalibrationUse::kRequired, make_mass},
 };
 
 std::unique_ptr<Policy> make_row(const PolicyRow& row, const PolicySpec& spec,

@@ -72,20 +72,20 @@ void CachedAttention::find_candidates(int64_t layer, const LayerQkv& qkv) {
 void CachedAttention::apply(std::span<const HeadSelector::Choice> choices) {
   for (size_t list = 0; list < heads_.size(); ++list) {
     const HeadSelector::Choice& choice = choices[list];
-    if (choice.is_merged) {
-      heads_[list] = {.cached = {}, .current = merged_tokens(choice)};
+    if (choice.attends_merged) {
+      heads_[list] = {.cached = {},
+                      .current = merged_tokens(choice.attend_merged, choice.num_attend)};
     } else if (!choice.attends_all) {
       heads_[list].attend = choice.attend.data();
       heads_[list].num_attend = choice.num_attend;
     }
+    if (choice.has_bias) heads_[list].bias = choice.bias.data();
   }
 }
 
-kernels::KvSegment CachedAttention::merged_tokens(const HeadSelector::Choice& choice) const {
-  return {.k = choice.merged.k,
-          .v = choice.merged.v,
-          .tokens = choice.num_attend,
-          .dtype = setup_.kv_dtype};
+kernels::KvSegment CachedAttention::merged_tokens(const MergedTokens& merged,
+                                                  int64_t tokens) const {
+  return {.k = merged.k, .v = merged.v, .tokens = tokens, .dtype = setup_.kv_dtype};
 }
 
 void CachedAttention::keep(std::span<const HeadSelector::Choice> choices) {
@@ -93,10 +93,10 @@ void CachedAttention::keep(std::span<const HeadSelector::Choice> choices) {
     const HeadSelector::Choice& choice = choices[list];
     KeptTokens& kept = kept_[list];
     kept.positions = choice.keep.first(static_cast<size_t>(choice.num_keep));
-    kept.scores = choice.accumulated;
-    if (!choice.is_merged) continue;
-    kept.merged = merged_tokens(choice);
-    kept.absorbed = choice.merged.absorbed.first(static_cast<size_t>(choice.num_keep));
+    kept.scores = choice.scores;
+    if (!choice.keeps_merged) continue;
+    kept.merged = merged_tokens(choice.keep_merged, choice.num_keep);
+    kept.absorbed = choice.keep_merged.absorbed.first(static_cast<size_t>(choice.num_keep));
   }
 }
 

@@ -56,7 +56,7 @@ class CachedAttention {
   bool is_last_scale() const { return scale_ + 1 == setup_.geometry.num_scales(); }
   void find_candidates(int64_t layer, const LayerQkv& qkv);
   void apply(std::span<const HeadSelector::Choice> choices);
-  kernels::KvSegment merged_tokens(const HeadSelector::Choice& choice) const;
+  kernels::KvSegment merged_tokens(const MergedTokens& merged, int64_t tokens) const;
   void keep(std::span<const HeadSelector::Choice> choices);
 
   AttentionSetup setup_;

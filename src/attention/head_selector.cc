@@ -16,9 +16,10 @@ namespace {
 struct Lengths {
   int64_t candidates = 0;
   int64_t attended = 0;
+  int64_t kept = 0;
 };
 
-// The most candidates and the most attended tokens of any head in any step.
+// The most candidates, attended tokens and kept tokens of any head in any step.
 Lengths longest(const Geometry& geometry, const Schedule& schedule) {
   Lengths result;
   for (int step = 0; step < geometry.num_scales(); ++step) {
@@ -27,6 +28,7 @@ Lengths longest(const Geometry& geometry, const Schedule& schedule) {
         const int64_t cached = step == 0 ? 0 : schedule.cached(step - 1, layer, head);
         result.candidates = std::max(result.candidates, cached + geometry.tokens(step));
         result.attended = std::max(result.attended, schedule.attended(step, layer, head));
+        result.kept = std::max(result.kept, schedule.cached(step, layer, head));
       }
     }
   }
@@ -36,9 +38,13 @@ Lengths longest(const Geometry& geometry, const Schedule& schedule) {
 size_t choice_bytes(const AttentionSetup& setup, const Needs& needs, const Lengths& most) {
   const auto candidates = static_cast<size_t>(most.candidates);
   size_t bytes = 2 * Arena::rounded(candidates * sizeof(int32_t));
-  if (needs.accumulated) bytes += Arena::rounded(candidates * sizeof(float));
-  if (needs.may_merge) {
+  if (needs.token_scores()) bytes += Arena::rounded(candidates * sizeof(float));
+  if (needs.may_merge || needs.weighs_tokens) {
     bytes += MergedTokens::bytes(most.attended, setup.geometry.head_dim, setup.kv_dtype);
+  }
+  if (needs.weighs_tokens) {
+    bytes += MergedTokens::bytes(most.kept, setup.geometry.head_dim, setup.kv_dtype) +
+             Arena::rounded(candidates * sizeof(float));
   }
   return bytes;
 }
@@ -60,6 +66,10 @@ size_t workspace_bytes(const kernels::KernelTable& kernels, const AttentionSetup
   if (needs.value_norms) bytes += Arena::rounded(candidates * sizeof(float));
   if (needs.scale_ids) bytes += Arena::rounded(candidates);
   if (needs.may_merge) bytes += MergeSpace::bytes(kernels, most.attended, setup.geometry.head_dim);
+  if (needs.weighs_tokens) {
+    bytes +=
+        WeightSpace::bytes(kernels, std::max(most.attended, most.kept), setup.geometry.head_dim);
+  }
   return bytes;
 }
 
@@ -81,6 +91,7 @@ HeadSelector::HeadSelector(const AttentionSetup& setup, const Schedule& schedule
   const Lengths most = longest(setup.geometry, schedule);
   max_candidates_ = most.candidates;
   max_attended_ = most.attended;
+  max_kept_ = most.kept;
   const auto lists = static_cast<size_t>(setup.rows * setup.geometry.kv_heads);
   choices_.resize(lists);
   heads_.resize(lists);
@@ -135,10 +146,15 @@ void HeadSelector::take_memory(const Context& context) {
     choice = {};
     choice.attend = arena.take<int32_t>(candidates);
     choice.keep = arena.take<int32_t>(candidates);
-    if (needs_.accumulated) choice.accumulated = arena.take<float>(candidates);
-    if (!needs_.may_merge) continue;
-    choice.merged =
-        MergedTokens::take(arena, max_attended_, setup_.geometry.head_dim, setup_.kv_dtype);
+    if (needs_.token_scores()) choice.scores = arena.take<float>(candidates);
+    if (needs_.may_merge || needs_.weighs_tokens) {
+      choice.attend_merged =
+          MergedTokens::take(arena, max_attended_, setup_.geometry.head_dim, setup_.kv_dtype);
+    }
+    if (!needs_.weighs_tokens) continue;
+    choice.keep_merged =
+        MergedTokens::take(arena, max_kept_, setup_.geometry.head_dim, setup_.kv_dtype);
+    choice.bias = arena.take<float>(candidates);
   }
   NEXTSCALE_ASSERT(static_cast<size_t>(context.num_threads) <= workspaces_.size());
   for (Workspace& workspace : workspaces_) {
@@ -155,6 +171,10 @@ void HeadSelector::take_memory(const Context& context) {
     if (needs_.may_merge) {
       workspace.merge =
           MergeSpace::take(arena, *context.kernels, max_attended_, setup_.geometry.head_dim);
+    }
+    if (needs_.weighs_tokens) {
+      workspace.weights = WeightSpace::take(
+          arena, *context.kernels, std::max(max_attended_, max_kept_), setup_.geometry.head_dim);
     }
   }
 }
@@ -183,7 +203,7 @@ bool HeadSelector::is_short(const HeadStatistics& statistics) const {
 
 // Whether any head needs more than everything there is. Without work, small scales cost nothing.
 bool HeadSelector::has_work(int64_t layer, const kernels::AttentionArgs& args) const {
-  if (needs_.accumulated || needs_.layer_budgets || observer_) return true;
+  if (needs_.token_scores() || needs_.layer_budgets || observer_) return true;
   for (size_t list = 0; list < choices_.size(); ++list) {
     const int64_t candidates = args.heads[list].cached.tokens + args.heads[list].current.tokens;
     if (is_short(describe(layer, list, candidates))) return true;
@@ -209,7 +229,7 @@ void HeadSelector::observe_attention(const kernels::KernelTable& kernels,
   if (needs_.column_entropies) statistics->column_entropies = columns.entropies.first(count);
   if (!needs_.accumulated) return;
   // Current tokens start from zero.
-  const std::span<float> accumulated = choices_[list].accumulated.first(count);
+  const std::span<float> accumulated = choices_[list].scores.first(count);
   const std::span<const float> before =
       cache_.token_scores({.layer = statistics->layer,
                            .row = static_cast<int64_t>(list) / args.kv_heads,
@@ -271,16 +291,60 @@ void HeadSelector::choose_head(const kernels::KernelTable& kernels, int64_t laye
   choice.num_attend = selection.num_attend;
   choice.num_keep = selection.num_keep;
   choice.attends_all = selection.num_attend == count;
-  choice.is_merged = selection.merge != Merge::kNone;
   clock.lap(Phase::kSelection);
-  if (choice.is_merged) {
-    merge_tokens(kernels, selection.merge, candidates,
-                 selection.attend.first(static_cast<size_t>(selection.num_attend)), workspace.merge,
-                 choice.merged);
-    clock.lap(Phase::kCompaction);
+  merge(kernels, selection.merge, candidates, workspace, choice);
+  if (needs_.weighs_tokens) {
+    const CacheList where{
+        .layer = layer, .row = static_cast<int64_t>(list) / args.kv_heads, .head = statistics.head};
+    weigh_tokens(kernels, cache_.token_scores(where), candidates, workspace, choice);
   }
+  clock.lap(Phase::kCompaction);
   if (observer_) {
     observer_(static_cast<int64_t>(list) / setup_.geometry.kv_heads, statistics, selection);
+  }
+}
+
+// What is attended becomes the cache, so one merging serves both.
+void HeadSelector::merge(const kernels::KernelTable& kernels, Merge mode,
+                         const Candidates& candidates, Workspace& workspace, Choice& choice) const {
+  if (mode == Merge::kNone) return;
+  merge_tokens(kernels, mode, candidates,
+               choice.attend.first(static_cast<size_t>(choice.num_attend)), workspace.merge,
+               choice.attend_merged);
+  choice.keep_merged = choice.attend_merged;
+  choice.attends_merged = true;
+  choice.keeps_merged = true;
+}
+
+// What is not attended weighs on what is, for this step; what is not kept on what is, for good.
+void HeadSelector::weigh_tokens(const kernels::KernelTable& kernels, std::span<const float> before,
+                                const Candidates& candidates, Workspace& workspace,
+                                Choice& choice) const {
+  const auto count = static_cast<size_t>(candidates.count());
+  const std::span<float> weights = choice.scores.first(count);
+  std::ranges::fill(weights, 1.0F);
+  std::ranges::copy(before, weights.begin());
+  const WeighedCandidates weighed{.tokens = candidates, .weights = weights};
+
+  const auto num_attend = static_cast<size_t>(choice.num_attend);
+  const std::span<float> bias = choice.bias.first(num_attend);
+  if (choice.attends_all) {
+    std::ranges::copy(weights, bias.begin());
+  } else {
+    gather_weights(kernels, weighed, choice.attend.first(num_attend), workspace.weights,
+                   choice.attend_merged, bias);
+    choice.attends_merged = true;
+  }
+  choice.has_bias = std::ranges::any_of(bias, [](float weight) { return weight != 1.0F; });
+  for (float& each : bias) each = std::log(each);
+
+  const auto keep = choice.keep.first(static_cast<size_t>(choice.num_keep));
+  if (is_last_scale() || keep.size() == count) return;
+  const std::span<float> kept_weights = workspace.pooled.first(keep.size());
+  gather_weights(kernels, weighed, keep, workspace.weights, choice.keep_merged, kept_weights);
+  choice.keeps_merged = true;
+  for (size_t index = 0; index < keep.size(); ++index) {
+    weights[static_cast<size_t>(keep[index])] = kept_weights[index];
   }
 }
 

@@ -14,6 +14,7 @@
 #include "attention/column_statistics.h"
 #include "attention/merge_tokens.h"
 #include "attention/phase_times.h"
+#include "attention/token_weights.h"
 #include "cache/kv_cache.h"
 #include "core/context.h"
 #include "core/geometry.h"
@@ -38,14 +39,18 @@ class HeadSelector {
  public:
   // What was chosen for one (row, kv head) of the current layer. Lies in scratch memory.
   struct Choice {
-    std::span<int32_t> attend;     // room for every candidate
-    std::span<int32_t> keep;       // room for every candidate
-    std::span<float> accumulated;  // one per candidate, or empty
-    MergedTokens merged;           // room for every attended token, or null
+    std::span<int32_t> attend;   // room for every candidate
+    std::span<int32_t> keep;     // room for every candidate
+    std::span<float> scores;     // to be kept beside the tokens: one per candidate, or empty
+    MergedTokens attend_merged;  // room for every attended token, or null
+    MergedTokens keep_merged;    // room for every kept token, or null
+    std::span<float> bias;       // room for every candidate, or empty
     int64_t num_attend = 0;
     int64_t num_keep = 0;
     bool attends_all = true;
-    bool is_merged = false;
+    bool attends_merged = false;
+    bool keeps_merged = false;
+    bool has_bias = false;
   };
 
   HeadSelector(const AttentionSetup& setup, const Schedule& schedule, const KvCache& cache);
@@ -71,6 +76,7 @@ class HeadSelector {
   struct Workspace {
     ColumnStatistics columns;
     MergeSpace merge;
+    WeightSpace weights;
     std::span<float> score;
     std::span<float> pooled;
     std::span<int32_t> order;
@@ -94,6 +100,10 @@ class HeadSelector {
                       HeadStatistics* statistics) const;
   void choose_head(const kernels::KernelTable& kernels, int64_t layer, size_t list,
                    const kernels::AttentionArgs& args, Workspace& workspace);
+  void merge(const kernels::KernelTable& kernels, Merge mode, const Candidates& candidates,
+             Workspace& workspace, Choice& choice) const;
+  void weigh_tokens(const kernels::KernelTable& kernels, std::span<const float> before,
+                    const Candidates& candidates, Workspace& workspace, Choice& choice) const;
   void average_layer(int64_t layer);
   void book_time(double seconds);
 
@@ -104,6 +114,7 @@ class HeadSelector {
   ObservedRows observed_;
   int64_t max_candidates_;
   int64_t max_attended_;
+  int64_t max_kept_;
   int scale_ = 0;
   SelectionObserver observer_;
   PhaseTimes* times_ = nullptr;

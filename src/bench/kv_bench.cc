@@ -156,7 +156,7 @@ Generation generate(const Context& context, const KvBenchSettings& settings, con
                  .kv_heads = geometry.kv_heads,
                  .head_dim = geometry.head_dim,
                  .dtype = settings.cache,
-                 .token_scores = policy.needs().accumulated},
+                 .token_scores = policy.needs().token_scores()},
                 schedule, geometry.num_scales());
   const int64_t outputs = rows * most_tokens(geometry) * settings.shape.width();
   Tensor out(settings.compute, {outputs});

@@ -20,7 +20,7 @@ CacheShape cache_shape(const ModelDescription& model, const Batch& batch, const 
           .kv_heads = geometry.kv_heads,
           .head_dim = geometry.head_dim,
           .dtype = types.cache,
-          .token_scores = policy.needs().accumulated};
+          .token_scores = policy.needs().token_scores()};
 }
 
 AttentionSetup attention_setup(const ModelDescription& model, const Batch& batch,

@@ -157,14 +157,17 @@ struct AttentionHead {
   KvSegment current;
   const int32_t* attend = nullptr;  // null: all
   int64_t num_attend = 0;
+  // [num_keys()] added to the scaled product of each attended key, for keys that stand for several;
+  // null: nothing.
+  const float* bias = nullptr;
 
   int64_t num_keys() const {
     return attend != nullptr ? num_attend : cached.tokens + current.tokens;
   }
 };
 
-// out = softmax(softmax_scale * q k^T) v, no mask. Query heads are grouped onto kv heads in order
-// (query head / (query_heads / kv_heads)). Keys of different heads may differ in number.
+// out = softmax(softmax_scale * q k^T + bias) v, no mask. Query heads are grouped onto kv heads in
+// order (query head / (query_heads / kv_heads)). Keys of different heads may differ in number.
 struct AttentionArgs {
   int64_t rows = 0;
   int64_t query_heads = 0;

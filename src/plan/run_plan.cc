@@ -60,7 +60,7 @@ CacheShape RunPlanner::cache_shape(const Policy& policy, int64_t images) const {
           .kv_heads = model_.geometry.kv_heads,
           .head_dim = model_.geometry.head_dim,
           .dtype = setup_.types.cache,
-          .token_scores = policy.needs().accumulated};
+          .token_scores = policy.needs().token_scores()};
 }
 
 PolicyContext RunPlanner::policy_context() const {

@@ -31,7 +31,8 @@ constexpr size_t kScratchBytes = size_t{1} << 22;
 struct BatchRun {
   std::vector<int> images = {0};
   int threads = 1;
-  DType dtype = DType::kF32;  // of the cache
+  DType dtype = DType::kF32;  // of keys and values as they are made
+  DType kept = DType::kF32;   // and in the cache
   // Query heads that repeat each made-up one.
   int64_t repeats = 1;
 };
@@ -101,14 +102,14 @@ class Generation {
                 .rows = rows_,
                 .kv_heads = geometry.kv_heads,
                 .head_dim = geometry.head_dim,
-                .dtype = run.dtype,
-                .token_scores = policy.needs().accumulated},
+                .dtype = run.kept,
+                .token_scores = policy.needs().token_scores()},
                schedule_, geometry.num_scales()),
         scratch_(kScratchBytes, "a test"),
         attention_({.geometry = geometry,
                     .rows = rows_,
                     .images = static_cast<int64_t>(run.images.size()),
-                    .kv_dtype = current_dtype(run.dtype, DType::kF32),
+                    .kv_dtype = run.dtype,
                     .softmax_scale = kScale,
                     .policy = &policy},
                    schedule_, cache_),
@@ -176,7 +177,7 @@ class Generation {
                            .rows = rows_,
                            .kv_heads = geometry_.kv_heads,
                            .head_dim = geometry_.head_dim,
-                           .dtype = run_.dtype};
+                           .dtype = run_.kept};
     const size_t scheduled =
         static_cast<size_t>(rows_ * schedule_.held(step_, layer)) * KvCache::token_bytes(shape);
     const CacheBytes& allocated = cache_.allocated();
@@ -242,24 +243,26 @@ class EveryPolicy : public testing::TestWithParam<PolicyRow> {
   }
 };
 
-constexpr DType kCacheTypes[] = {DType::kF32, DType::kBF16, DType::kI8};
+// As keys and values are made, and as they are cached.
+constexpr std::pair<DType, DType> kTypes[] = {{DType::kF32, DType::kF32},
+                                              {DType::kBF16, DType::kBF16},
+                                              {DType::kF32, DType::kI8},
+                                              {DType::kBF16, DType::kI8}};
 
 TEST_P(EveryPolicy, AWholeBudgetIsTheFullCacheBitForBit) {
-  for (const DType dtype : kCacheTypes) {
-    EXPECT_EQ(generate("100%", {.dtype = dtype}).at({0, 0}).out,
-              generate_with("full", "", {.dtype = dtype}).at({0, 0}).out);
+  for (const auto& [dtype, kept] : kTypes) {
+    const BatchRun run{.dtype = dtype, .kept = kept};
+    EXPECT_EQ(generate("100%", run).at({0, 0}).out, generate_with("full", "", run).at({0, 0}).out);
   }
 }
 
 TEST_P(EveryPolicy, NeitherBatchNorThreadsNorTheOrderOfRowsChangeABit) {
-  for (const char* budget : {"40%", "10%", "1tok"}) {
-    for (const DType dtype : {DType::kF32, DType::kI8}) {
-      const Results together =
-          generate(budget, {.images = {0, 1, 2}, .threads = 3, .dtype = dtype});
-      EXPECT_EQ(together, generate(budget, {.images = {2, 0, 1}, .threads = 1, .dtype = dtype}))
-          << budget;
+  for (const DType kept : {DType::kF32, DType::kI8}) {
+    for (const char* budget : {"40%", "10%", "1tok"}) {
+      const Results together = generate(budget, {.images = {0, 1, 2}, .threads = 3, .kept = kept});
+      EXPECT_EQ(together, generate(budget, {.images = {2, 0, 1}, .kept = kept})) << budget;
       for (const int image : {0, 1, 2}) {
-        for (const auto& [row, result] : generate(budget, {.images = {image}, .dtype = dtype})) {
+        for (const auto& [row, result] : generate(budget, {.images = {image}, .kept = kept})) {
           EXPECT_EQ(result, together.at(row)) << budget << " image " << image;
         }
       }
@@ -269,7 +272,9 @@ TEST_P(EveryPolicy, NeitherBatchNorThreadsNorTheOrderOfRowsChangeABit) {
 
 TEST_P(EveryPolicy, HoldsWhatItsScheduleSaysInEveryType) {
   for (const char* budget : {"100%", "50%", "30%", "10%", "1tok"}) {
-    for (const DType dtype : kCacheTypes) generate(budget, {.images = {0, 1}, .dtype = dtype});
+    for (const auto& [dtype, kept] : kTypes) {
+      generate(budget, {.images = {0, 1}, .dtype = dtype, .kept = kept});
+    }
   }
 }
 
@@ -293,7 +298,7 @@ TEST_P(EveryPolicy, GroupsOfQueryHeadsChooseTogether) {
 TEST(Int8Cache, AttendsNearlyWhatF32Does) {
   const auto policy = make_policy(parse_policy_spec("full"), {.geometry = kGrouped});
   const RowResult exact = Generation(*policy, kGrouped, {}).run().at({0, 0});
-  const RowResult rounded = Generation(*policy, kGrouped, {.dtype = DType::kI8}).run().at({0, 0});
+  const RowResult rounded = Generation(*policy, kGrouped, {.kept = DType::kI8}).run().at({0, 0});
   double squares = 0;
   for (size_t at = 0; at < exact.out.size(); ++at) {
     ASSERT_NEAR(rounded.out[at], exact.out[at], 0.03) << at;

@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <map>
 #include <memory>
 
 #include "attention/cached_attention.h"
 #include "core/error_format.h"
 #include "golden/golden_case.h"
+#include "golden/method_case.h"
 #include "policies/head_calibration.h"
 #include "policies/heatkv.h"
 #include "policies/registry.h"
@@ -26,80 +26,6 @@ constexpr double kStatisticTolerance = 1e-5;
 constexpr double kZScoreTolerance = 1e-3;
 
 constexpr size_t kScratchBytes = size_t{1} << 24;
-
-Geometry geometry_of(const nlohmann::json& config) {
-  Geometry geometry{.layers = config.at("L"),
-                    .query_heads = config.at("H"),
-                    .kv_heads = config.at("H"),
-                    .head_dim = config.at("d"),
-                    .scales = {}};
-  for (const auto& size : config.at("sizes")) geometry.scales.push_back({size[0], size[1]});
-  return geometry;
-}
-
-// A tensor that need not lie at an aligned address.
-template <typename Value>
-std::vector<Value> read_values(SafetensorsFile& file, const std::string& name) {
-  std::vector<Value> values(file.find(name)->num_bytes() / sizeof(Value));
-  file.read(name, std::as_writable_bytes(std::span(values)));
-  return values;
-}
-
-// A parameter of the reference, in the words of --kv.
-std::string setting_text(const nlohmann::json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  if (!value.is_array()) return value.dump();
-  std::string joined;
-  for (const auto& item : value) joined += (joined.empty() ? "" : "+") + item.dump();
-  return joined;
-}
-
-// Budgets of the reference are tokens per head and win over the shares that they came from, except
-// for HeatKV, where they are a share of the history.
-PolicySpec policy_spec(const GoldenCase& golden, const nlohmann::json& run) {
-  const std::map<std::string, std::string> budgets{
-      {"b", "budget"}, {"b_a", "attn"}, {"b_c", "cache"}, {"uniform", "cache"}, {"base", "base"}};
-  const std::map<std::string, std::string> words{
-      {"n_obs", "nobs"}, {"init_scales", "first"}, {"final_merge", "merge"}};
-  PolicySpec spec{.name = run.at("method"), .settings = {}};
-  for (const auto& [key, value] : run.at("params").items()) {
-    if (key.starts_with("eta")) continue;
-    if (const auto budget = budgets.find(key); budget != budgets.end()) {
-      spec.settings[budget->second] = value.dump() + "tok";
-    } else if (spec.name == "heatkv" && key == "budget") {
-      spec.settings["cache"] = fmt::format("{:.17g}%", 100 * value.get<double>());
-      spec.settings["of"] = "history";
-    } else if (const auto word = words.find(key); word != words.end()) {
-      spec.settings[word->second] = setting_text(value);
-    } else if (!(value.is_array() && value.empty())) {
-      spec.settings[key] = setting_text(value);
-    }
-  }
-  if (spec.name == "heatkv") spec.settings.emplace("sink", golden.config.at("heat_sink").dump());
-  if (spec.name == "scalekv") {
-    spec.settings.emplace("drafters", golden.config.at("n_drafter").dump());
-  }
-  return spec;
-}
-
-Calibration calibration_of(const GoldenCase& golden) {
-  const Geometry geometry = geometry_of(golden.config);
-  SafetensorsFile file(golden.folder / "expected_calibration.safetensors");
-  const auto doubles = [&](const char* name) {
-    const std::vector<float> values = read_values<float>(file, name);
-    return std::vector<double>(values.begin(), values.end());
-  };
-  Calibration result;
-  result.layers = geometry.layers;
-  result.kv_heads = geometry.kv_heads;
-  result.scales = geometry.scales;
-  result.mass = doubles("mass");
-  result.sigma = doubles("sigma");
-  result.asi = doubles("asi");
-  // The reference leaves the first step undefined.
-  for (double& value : result.asi) value = std::isnan(value) ? 0.0 : value;
-  return result;
-}
 
 std::unique_ptr<Policy> make_method(const GoldenCase& golden, const nlohmann::json& run) {
   const Calibration calibration = calibration_of(golden);
@@ -135,7 +61,7 @@ class Replay {
                 .kv_heads = geometry_.kv_heads,
                 .head_dim = geometry_.head_dim,
                 .dtype = DType::kF32,
-                .token_scores = policy_->needs().accumulated},
+                .token_scores = policy_->needs().token_scores()},
                schedule_, geometry_.num_scales()),
         scratch_(kScratchBytes, "a test"),
         attention_({.geometry = geometry_,

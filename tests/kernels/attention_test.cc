@@ -125,6 +125,16 @@ class Problem {
     use_lists();
   }
 
+  // Every head has a bias of its own for each key that it attends.
+  void add_bias() {
+    biases_.clear();
+    for (size_t head = 0; head < segments_.size(); ++head) {
+      const int64_t keys = segments_[head].num_keys();
+      biases_.push_back(random_tensor(DType::kF32, {keys}, 6 + static_cast<uint64_t>(head), 3.0F));
+      segments_[head].bias = biases_.back().as<float>();
+    }
+  }
+
   // Queries [first, first + count) of the problem's.
   Tensor run(const KernelTable& table, Context ctx, DType out_dtype, int64_t first, int64_t count) {
     Tensor q(DType::kF32, {size_.rows, size_.query_heads, count, size_.head_dim});
@@ -154,6 +164,15 @@ class Problem {
     return run(table, ctx, out_dtype, 0, size_.queries);
   }
 
+  // With one list and one bias for all heads.
+  Tensor run_with(std::vector<int32_t> list, const std::vector<float>& bias,
+                  const KernelTable& table, const Context& ctx) {
+    lists_.assign(static_cast<size_t>(heads()), std::move(list));
+    use_lists();
+    for (AttentionHead& head : segments_) head.bias = bias.empty() ? nullptr : bias.data();
+    return run(table, ctx);
+  }
+
   float softmax_scale = 0.5F;
 
   // A dot product of random vectors is about the square root of their length.
@@ -175,6 +194,7 @@ class Problem {
   Tokens current_;
   std::vector<AttentionHead> segments_;
   std::vector<std::vector<int32_t>> lists_;
+  std::vector<Tensor> biases_;
 };
 
 class AttentionTest : public KernelTest {};
@@ -192,6 +212,31 @@ TEST_F(AttentionTest, MatchesRef) {
       }
     }
   });
+}
+
+TEST_F(AttentionTest, MatchesRefWithABias) {
+  for_each_instruction_set([&] {
+    for (const AttentionCase& size : kCases) {
+      SCOPED_TRACE(describe(size));
+      Problem problem(size, DType::kF32);
+      problem.attend_some();
+      problem.add_bias();
+      EXPECT_TRUE(is_close(problem.run(cpu_table(), context()), problem.run(ref_table(), context()),
+                           attention_tolerance(DType::kF32, problem.highest_score() + 3.0)));
+    }
+  });
+}
+
+// What a bias means: log(2) counts a key twice.
+TEST_F(AttentionTest, AKeyWithABiasStandsForSeveral) {
+  const AttentionCase size{.queries = 5, .head_dim = 16, .cached = 3, .current = 2};
+  for (const KernelTable* table : {&ref_table(), &cpu_table()}) {
+    Problem problem(size, DType::kF32);
+    const Tensor biased =
+        problem.run_with({0, 1, 4}, {0.0F, std::log(2.0F), 0.0F}, *table, context());
+    const Tensor twice = problem.run_with({0, 1, 1, 4}, {}, *table, context());
+    EXPECT_TRUE(is_close(biased, twice, attention_tolerance(DType::kF32, problem.highest_score())));
+  }
 }
 
 TEST_F(AttentionTest, MatchesRefOnListsOfDifferentLengths) {

@@ -43,6 +43,10 @@ void score_queries(const AttentionJob& job, const AttentionWorkspace& space, con
                            kScoreStride);
     });
   }
+  if (job.head->bias == nullptr) return;
+  for (int64_t row = 0; row < count; ++row) {
+    add_bias(space.scores + row * kScoreStride, job.head->bias + block.first, block.count);
+  }
 }
 
 // Replaces scores by weights and brings the rows' running figures to the new highest score.

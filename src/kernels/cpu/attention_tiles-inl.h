@@ -207,6 +207,12 @@ HWY_INLINE void output_tile(const float* weights, const float* values, int64_t c
 
 // ---- Softmax ------------------------------------------------------------------------------------
 
+HWY_INLINE void add_bias(float* scores, const float* bias, int64_t count) {
+  for_each_vector(count, [&](auto d, int64_t key) HWY_ATTR {
+    hn::StoreU(hn::Add(hn::LoadU(d, scores + key), hn::LoadU(d, bias + key)), d, scores + key);
+  });
+}
+
 HWY_INLINE float highest_of(const float* scores, int64_t count) {
   const TileTag d;
   auto highest = hn::Set(d, -HUGE_VALF);

@@ -34,6 +34,7 @@ double score_keys(const AttentionArgs& args, const AttentionHead& head, const fl
              key_element(head, Part::kKeys, args.head_dim, static_cast<int64_t>(key), feature);
     }
     weights[key] = args.softmax_scale * sum;
+    if (head.bias != nullptr) weights[key] += head.bias[key];
     highest = std::max(highest, weights[key]);
   }
   double total = 0.0;
