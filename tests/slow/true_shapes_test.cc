@@ -97,7 +97,7 @@ PeakMemory peak_memory(const fs::path& folder, const std::string& options) {
   const auto result = nlohmann::json::parse(
       run(std::string(NEXTSCALE_CLI) + " generate -m " + (folder / "model").string() +
           " --class tabby -n 8 --batch 8 --dtype f32 --json " + options + " -o " +
-          (folder / "pictures").string()));
+          (folder / "pictures").string() + "/"));
   const PeakMemory memory{.measured = result.at("peak_bytes").get<double>() / 0x1p20,
                           .planned = result.at("planned_bytes").get<double>() / 0x1p20};
   std::printf("d16, batch 8, %s: peak %.1f MiB, planned %.1f MiB\n", options.c_str(),
