@@ -129,6 +129,12 @@ class ScaleModel {
   virtual size_t loaded_bytes() const = 0;
 };
 
+// The features of texts that a model reads.
+struct TextShape {
+  int64_t channels = 0;    // 0: the model is not conditioned on texts
+  int64_t max_tokens = 0;  // of one text
+};
+
 // Settings that a model folder recommends.
 struct SamplingDefaults {
   std::vector<float> cfg{};      // one, or one per scale
@@ -144,7 +150,10 @@ class ModelDescription {
   virtual const Geometry& geometry() const = 0;
   virtual float softmax_scale() const = 0;
   virtual LabelShape labels() const = 0;
-  virtual int64_t num_classes() const = 0;
+  virtual int64_t num_classes() const = 0;  // 0: the model is not conditioned on classes
+  virtual TextShape text() const = 0;
+  // The size of its pictures as a person asks for it; empty where there is no choice.
+  virtual std::string size() const = 0;
   virtual Grid image_pixels() const = 0;
   virtual SamplingDefaults defaults() const = 0;
   // Throws Error(kUsage) for guidance that the model does not have.

@@ -13,12 +13,18 @@
 
 namespace nextscale {
 
+// A model folder, and the size of pictures that is asked of it (empty: the model's own).
+struct ModelSource {
+  const nlohmann::json& config;
+  std::filesystem::path folder;
+  std::string size = {};
+};
+
 struct FamilyRow {
   std::string_view name;
   std::string_view summary;
   std::string_view citation;
-  std::unique_ptr<ModelDescription> (*describe)(const nlohmann::json& config,
-                                                const std::filesystem::path& folder);
+  std::unique_ptr<ModelDescription> (*describe)(const ModelSource& source);
   // Makes a model folder from official checkpoint files.
   void (*convert)(const ConvertOptions& options, const ConvertProgress& progress);
 };
@@ -29,9 +35,8 @@ std::span<const FamilyRow> family_table();
 const FamilyRow& find_family(std::string_view name);
 
 // Throws Error(kUnsupported) with the nearest names if the family is unknown, and whatever the
-// family says about its config.
+// family says about its config and the size.
 std::unique_ptr<ModelDescription> describe_model(const std::string& family,
-                                                 const nlohmann::json& config,
-                                                 const std::filesystem::path& folder);
+                                                 const ModelSource& source);
 
 }  // namespace nextscale

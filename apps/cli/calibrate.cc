@@ -109,7 +109,8 @@ class Measurement {
 // An empty calibration of the model.
 CalibrationFile calibration_of(const std::string& path) {
   const ModelFolder folder = open_model_folder(path);
-  const Geometry geometry = describe_model(folder.family, folder.config, folder.path)->geometry();
+  const Geometry geometry =
+      describe_model(folder.family, {.config = folder.config, .folder = folder.path})->geometry();
   CalibrationFile file;
   file.header = {.tool = "nextscale " NEXTSCALE_VERSION,
                  .model_id = folder.hash,

@@ -39,7 +39,7 @@ class Generation {
   explicit Generation(const GenerateOptions& options)
       : options_(options),
         request_(options.run.request),
-        num_images_(static_cast<int64_t>(request_.classes.size()) * request_.images_per_class) {}
+        num_images_(static_cast<int64_t>(request_.classes.size()) * request_.images_each) {}
 
   void run() {
     PictureOutput output(options_.output, num_images_, options_.columns);
@@ -126,7 +126,7 @@ void add_generate(CLI::App& app) {
   CLI::App* command = app.add_subcommand("generate", "Generate pictures");
   const auto options = std::make_shared<GenerateOptions>();
   options->run.add_to(*command);
-  command->add_option("-n,--images", options->run.request.images_per_class, "Pictures per class")
+  command->add_option("-n,--images", options->run.request.images_each, "Pictures per class")
       ->capture_default_str();
   command->add_option(
       "--first", options->run.request.first_image,

@@ -56,7 +56,8 @@ void print_tensors(const std::vector<TensorInfo>& tensors) {
 
 void inspect_folder(const InspectOptions& options) {
   const ModelFolder folder = open_model_folder(options.path);
-  const auto model = describe_model(folder.family, folder.config, folder.path);
+  const auto model =
+      describe_model(folder.family, {.config = folder.config, .folder = folder.path});
   if (options.verify) verify_model_folder(folder);
   if (options.json) {
     json result = folder.config;

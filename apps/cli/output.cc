@@ -28,7 +28,7 @@ Recipe grid_recipe(const std::vector<GeneratedImage>& images) {
       recipe.classes.push_back(image.class_index);
     }
   }
-  recipe.images_per_class =
+  recipe.images_each =
       static_cast<int64_t>(images.size() / std::max<size_t>(1, recipe.classes.size()));
   return recipe;
 }

@@ -3,7 +3,8 @@
 //
 //   nextscale::Engine engine({.model = "models/var-d16"});
 //   nextscale::Request request;
-//   request.classes = {"tabby"};
+//   request.classes = {"tabby"};                     // or, for models that read texts:
+//   request.prompts = {{.text = "a red apple"}};
 //   engine.generate(request, {.on_image = [](const nextscale::GeneratedImage& image) { ... }});
 //
 // Mistakes of the caller throw nextscale::Error. One engine runs one request at a time.
@@ -36,6 +37,11 @@ enum class Backend { kCpu, kReference };
 
 struct EngineOptions {
   std::string model{};  // a model folder
+  // Size of the pictures, for models that have a choice ("1024x768", "1M", "4:3@0.25M"); the
+  // nearest that the model knows is made. Empty: the model's own.
+  std::string size{};
+  // Folder where features of prompts are kept, so that none is encoded twice; empty: nowhere.
+  std::string text_cache{};
   // What `nextscale calibrate` made of this model; empty: calibration.safetensors in the model
   // folder, if it is there. Only policies that need one look at it.
   std::string calibration{};
@@ -67,9 +73,12 @@ struct Prompt {
 };
 
 struct Request {
-  std::vector<std::string> classes{};  // numbers or names; images_per_class pictures of each
-  int64_t images_per_class = 1;
-  int64_t first_image = 0;  // number of the first image of each class
+  // What is shown; images_each pictures of each. One of these, as the model is conditioned:
+  std::vector<std::string> classes{};  // numbers or names
+  std::vector<Prompt> prompts{};
+  std::string text_features{};  // a file that stands in for prompts (docs/formats.md)
+  int64_t images_each = 1;
+  int64_t first_image = 0;  // number of the first image of each
   uint64_t seed = 0;
   std::optional<PerScale> cfg{};  // guidance strength; absent: the model's own setting
   std::optional<PerScale> tau{};  // temperature, above 0; absent: the model's own setting
@@ -90,8 +99,9 @@ struct Plan {
   uint64_t kv_cache = 0;     // keys, values and what is stored beside each token
   uint64_t activations = 0;  // state and scratch of the loop
   uint64_t decoder = 0;
-  uint64_t peak = 0;  // the largest sum that exists at one time
-  int64_t batch = 0;  // images at a time
+  uint64_t text_encoder = 0;  // while prompts are encoded, before or between batches
+  uint64_t peak = 0;          // the largest sum that exists at one time
+  int64_t batch = 0;          // images at a time
 };
 
 // After every scale of every batch.
@@ -107,15 +117,18 @@ struct ScaleEvent {
 };
 
 struct GeneratedImage {
-  int64_t number = 0;  // counting all images of the request
-  int64_t class_index = 0;
-  int64_t image_index = 0;  // number within its class
+  int64_t number = 0;       // counting all images of the request
+  int64_t subject = 0;      // which of the request's classes or prompts
+  int64_t class_index = 0;  // of a class
+  int64_t image_index = 0;  // number within its class or prompt
   Image image;
   std::vector<ImageText> texts;  // the recipe, for the picture's file
 };
 
 struct Events {
   std::function<void(const Plan&)> on_plan{};  // before the first scale
+  // For people: prompts that were cut, a size that the model does not know, damaged cache entries.
+  std::function<void(const std::string&)> on_note{};
   std::function<void(const ScaleEvent&)> on_scale{};
   std::function<void(const Image&)> on_preview{};  // first image of the batch, after every scale
   std::function<void(GeneratedImage)> on_image{};  // absent: nothing is decoded, except for traces
@@ -129,8 +142,8 @@ struct Events {
 
 // A measurement of a model's attention under the full cache, from which policies are made.
 struct CalibrationRequest {
-  // Settings of every sample. Its classes are the samples' own, taken in turn; empty: spread evenly
-  // over the model's. Numbers of images and the cache policy are not read.
+  // Settings of every sample. Its classes or prompts are the samples' own, taken in turn; neither:
+  // classes spread evenly over the model's. Numbers of images and the cache policy are not read.
   Request request;
   int64_t samples = 50;
   std::string output;  // a .safetensors file; what is there is replaced when all samples are done

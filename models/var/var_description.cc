@@ -27,6 +27,10 @@ class VarDescription final : public ModelDescription {
 
   int64_t num_classes() const override { return config_.classes; }
 
+  TextShape text() const override { return {}; }
+
+  std::string size() const override { return {}; }
+
   Grid image_pixels() const override { return var_decoder_shape(config_, 0).image_size(); }
 
   SamplingDefaults defaults() const override {

@@ -32,6 +32,21 @@ std::vector<float> bicubic_matrix(int64_t in, int64_t out) {
   return {weights.begin(), weights.end()};
 }
 
+std::vector<float> linear_matrix(int64_t in, int64_t out) {
+  std::vector<float> weights(static_cast<size_t>(out * in), 0.0F);
+  for (int64_t row = 0; row < out; ++row) {
+    const double centre =
+        (static_cast<double>(row) + 0.5) * static_cast<double>(in) / static_cast<double>(out) - 0.5;
+    const double position = std::max(0.0, centre);
+    const auto first = static_cast<int64_t>(position);
+    const double share = position - static_cast<double>(first);
+    weights[static_cast<size_t>(row * in + first)] += static_cast<float>(1.0 - share);
+    weights[static_cast<size_t>(row * in + std::min(first + 1, in - 1))] +=
+        static_cast<float>(share);
+  }
+  return weights;
+}
+
 std::vector<float> area_matrix(int64_t in, int64_t out) {
   std::vector<float> weights(static_cast<size_t>(out * in), 0.0F);
   for (int64_t row = 0; row < out; ++row) {

@@ -100,7 +100,7 @@ class Runner {
     const int64_t last = std::min({first + together, count, first + source().samples - done_});
     Request request = run_.request;
     request.classes.assign(all.begin() + first, all.begin() + last);
-    request.images_per_class = 1;
+    request.images_each = 1;
     request.first_image = done_ / count;
     request.batch = std::min<int64_t>(run_.request.batch, last - first);
     return request;
@@ -130,7 +130,7 @@ Request sample_settings(const CalibrationRequest& request, int64_t num_classes) 
     fail(ErrorCode::kUsage, "-n: got {}, wanted 1 to {} samples", request.samples, kMaxSamples);
   }
   Request settings = request.request;
-  settings.images_per_class = 1;
+  settings.images_each = 1;
   settings.first_image = 0;
   settings.kv = "full";
   if (settings.classes.empty()) {

@@ -56,7 +56,8 @@ struct Engine::State {
 
 Engine::State::State(const EngineOptions& engine_options)
     : options(engine_options), folder(open_model_folder(engine_options.model)) {
-  model = describe_model(folder.family, folder.config, folder.path);
+  model = describe_model(folder.family,
+                         {.config = folder.config, .folder = folder.path, .size = options.size});
   const RunSetup setup = run_setup(options);
   context = setup.context;
   types = setup.types;
@@ -128,7 +129,7 @@ Recipe Engine::State::recipe(const ResolvedRequest& request, const ImageNumber& 
           .model_id = folder.hash,
           .family = folder.family,
           .classes = {image.class_index},
-          .images_per_class = 1,
+          .images_each = 1,
           .first_image = image.index_in_class,
           .seed = request.seed,
           .cfg = request.cfg,

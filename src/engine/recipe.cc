@@ -73,7 +73,7 @@ json to_json(const Recipe& recipe) {
              {"model_id", recipe.model_id},
              {"family", recipe.family},
              {"classes", recipe.classes},
-             {"images_per_class", recipe.images_per_class},
+             {"images_per_class", recipe.images_each},
              {"first_image", recipe.first_image},
              {"seed", recipe.seed},
              {"cfg", numbers(recipe.cfg)},
@@ -95,7 +95,7 @@ Recipe from_json(const json& value) {
   value.at("model_id").get_to(recipe.model_id);
   value.at("family").get_to(recipe.family);
   value.at("classes").get_to(recipe.classes);
-  value.at("images_per_class").get_to(recipe.images_per_class);
+  value.at("images_per_class").get_to(recipe.images_each);
   value.at("first_image").get_to(recipe.first_image);
   value.at("seed").get_to(recipe.seed);
   recipe.cfg = numbers_from(value.at("cfg"));
@@ -177,9 +177,9 @@ std::vector<ImageText> recipe_texts(const Recipe& recipe) {
       "image), "
       "Model: {} {} ({})",
       subject_text(recipe), recipe.seed, recipe.first_image,
-      recipe.first_image + recipe.images_per_class - 1, list_text(recipe.cfg),
-      sampling_text(recipe), recipe.smooth ? ", smooth" : "", recipe.kv, recipe.kv_dtype,
-      recipe.kv_bytes, recipe.family, recipe.model_id.substr(0, 12), recipe.dtype);
+      recipe.first_image + recipe.images_each - 1, list_text(recipe.cfg), sampling_text(recipe),
+      recipe.smooth ? ", smooth" : "", recipe.kv, recipe.kv_dtype, recipe.kv_bytes, recipe.family,
+      recipe.model_id.substr(0, 12), recipe.dtype);
   return {{kPeopleKey, people}, {kProgramsKey, to_json(recipe).dump()}};
 }
 
@@ -209,7 +209,7 @@ std::string recipe_command(const Recipe& recipe, const std::string& output) {
   std::string command =
       fmt::format("nextscale generate -m {}{}", quoted(recipe.model), subject_flags(recipe));
   if (!recipe.size.empty()) command += " --size " + quoted(recipe.size);
-  command += fmt::format(" -n {} --first {} -s {}{}", recipe.images_per_class, recipe.first_image,
+  command += fmt::format(" -n {} --first {} -s {}{}", recipe.images_each, recipe.first_image,
                          recipe.seed, guidance_flags(recipe));
   command += recipe.greedy ? " --greedy"
                            : fmt::format(" --top-k {} --top-p {}", recipe.top_k, recipe.top_p);

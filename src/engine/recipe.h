@@ -24,7 +24,7 @@ struct Recipe {
   std::vector<Prompt> prompts{};  // instead of classes
   std::string text_features{};    // the file that stood in for the prompts, if one did
   std::string size{};             // as it was asked for
-  int64_t images_per_class = 1;
+  int64_t images_each = 1;
   int64_t first_image = 0;
   uint64_t seed = 0;
   PerScale cfg = 0.0F;

@@ -8,7 +8,7 @@
 namespace nextscale {
 namespace {
 
-constexpr int64_t kMaxImagesPerClass = 1'000'000;
+constexpr int64_t kMaxImagesEach = 1'000'000;
 constexpr int64_t kMaxFirstImage = 1'000'000'000;
 // Beyond any use, far from overflow.
 constexpr float kMaxCfg = 1000.0F;
@@ -80,11 +80,11 @@ ResolvedRequest resolve_request(const Request& request, const ModelDescription& 
   for (const std::string& text : request.classes) {
     resolved.classes.push_back(model.resolve_class(text));
   }
-  resolved.images_per_class =
-      in_range<int64_t>("-n", request.images_per_class, 1, kMaxImagesPerClass, " images per class");
+  resolved.images_each =
+      in_range<int64_t>("-n", request.images_each, 1, kMaxImagesEach, " images per class");
   resolved.first_image = in_range<int64_t>("--first", request.first_image, 0, kMaxFirstImage, "");
   resolved.batch =
-      in_range<int64_t>("--batch", request.batch, 0, kMaxImagesPerClass, " (0: automatic)");
+      in_range<int64_t>("--batch", request.batch, 0, kMaxImagesEach, " (0: automatic)");
   resolved.seed = request.seed;
   resolve_guidance(request, model, resolved);
   resolved.sampler = resolve_sampler(request, model);

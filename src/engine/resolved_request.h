@@ -21,7 +21,7 @@ struct ImageNumber {
 
 struct ResolvedRequest {
   std::vector<int64_t> classes;
-  int64_t images_per_class = 1;
+  int64_t images_each = 1;
   int64_t first_image = 0;
   int64_t batch = 0;
   uint64_t seed = 0;
@@ -34,11 +34,10 @@ struct ResolvedRequest {
   std::string kv;
   std::unique_ptr<Policy> policy;
 
-  int64_t num_images() const { return static_cast<int64_t>(classes.size()) * images_per_class; }
+  int64_t num_images() const { return static_cast<int64_t>(classes.size()) * images_each; }
   // Images are counted class by class.
   ImageNumber image(int64_t number) const {
-    return {classes[static_cast<size_t>(number / images_per_class)],
-            first_image + number % images_per_class};
+    return {classes[static_cast<size_t>(number / images_each)], first_image + number % images_each};
   }
 };
 

@@ -59,24 +59,15 @@ PlannedModel plan_known(const KnownModel& model, const ModelChoice& choice) {
   return result;
 }
 
-std::string shown(const Grid& pixels) { return fmt::format("{}x{}", pixels.width, pixels.height); }
-
-// Whether the size that was asked for is the folder's.
-bool is_size(const std::string& text, const Grid& pixels) {
-  return text == std::to_string(std::max(pixels.height, pixels.width)) || text == shown(pixels);
-}
-
 PlannedModel plan_folder(const ModelChoice& choice) {
   const ModelFolder folder = open_model_folder(choice.model);
-  PlannedModel result{.name = choice.model,
-                      .family = folder.family,
-                      .description = describe_model(folder.family, folder.config, folder.path)};
+  PlannedModel result{
+      .name = choice.model,
+      .family = folder.family,
+      .description = describe_model(
+          folder.family, {.config = folder.config, .folder = folder.path, .size = choice.size})};
+  result.size = result.description->size();
   result.pixels = result.description->image_pixels();
-  if (!choice.size.empty() && !is_size(choice.size, result.pixels)) {
-    fail(ErrorCode::kUsage,
-         "--size: the model in {} makes pictures of {} pixels, got '{}'; leave it out",
-         choice.model, shown(result.pixels), printable(choice.size));
-  }
   result.geometry = result.description->geometry();
   result.paper = {.geometry = result.geometry, .pair_bytes = paper_pair_bytes(folder.family)};
   return result;

@@ -20,7 +20,7 @@ class Determinism : public testing::TestWithParam<Precision> {
 
   Pictures generate(int threads, int64_t batch, int64_t images, int64_t first = 0) {
     Request request = request_;
-    request.images_per_class = images;
+    request.images_each = images;
     request.first_image = first;
     request.batch = batch;
     Engine engine({.model = model_.string(), .dtype = GetParam(), .threads = threads});

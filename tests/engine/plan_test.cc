@@ -12,7 +12,7 @@ namespace nextscale {
 namespace {
 
 Request request_for(int64_t images) {
-  Request request{.classes = {"1"}, .images_per_class = images, .cfg = 2.0F};
+  Request request{.classes = {"1"}, .images_each = images, .cfg = 2.0F};
   request.batch = images;
   return request;
 }

@@ -12,7 +12,7 @@ Recipe some_recipe() {
           .model_id = "0123456789abcdef",
           .family = "var",
           .classes = {3, 7},
-          .images_per_class = 2,
+          .images_each = 2,
           .first_image = 1,
           .seed = 18446744073709551615U,
           .cfg = 1.5F,

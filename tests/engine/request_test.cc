@@ -39,7 +39,7 @@ TEST_F(BadRequest, NamesTheFlag) {
   request.classes = {"10"};
   expect_refused(request, "10");
   request = good_;
-  request.images_per_class = 0;
+  request.images_each = 0;
   expect_refused(request, "-n: got 0");
   request = good_;
   request.first_image = -1;

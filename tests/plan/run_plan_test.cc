@@ -38,7 +38,7 @@ TEST(RunPlan, OfAFolderIsTheEnginesOwn) {
   const RunSetup setup = run_setup(options);
   for (const char* kv : {"full", "h2o:budget=40%", "snapkv:budget=9tok"}) {
     const RunPlan plan = RunPlanner(model, setup, nullptr, 2.0F).plan(question(kv, 3), kNoLimit);
-    Request request{.classes = {"1"}, .images_per_class = 3, .cfg = 2.0F, .kv = kv, .batch = 3};
+    Request request{.classes = {"1"}, .images_each = 3, .cfg = 2.0F, .kv = kv, .batch = 3};
     const Plan engine = Engine(options).plan(request);
     EXPECT_EQ(plan.weights, engine.weights) << kv;
     EXPECT_EQ(plan.reserved_kv_bytes, engine.kv_cache) << kv;
