@@ -121,7 +121,7 @@ class BlockProducts {
     const float range = kUnitRange / std::sqrt(static_cast<float>(in));
     const Tensor weight =
         random_values(context_, DType::kF32, {out, in}, range, settings_.seed + layers_.size());
-    layers_.push_back(context_.kernels->make_linear(context_, spec, weight.view(), {}));
+    layers_.push_back(context_.kernels->make_linear(context_, spec, {.matrix = weight.view()}));
   }
 
   const Context& context_;

@@ -42,7 +42,7 @@ std::unique_ptr<kernels::Linear> WeightLoader::pack(const std::string& weight_na
     wide = widened(weight_name, weight, spec.compute);
     weight = std::as_const(wide).view();
   }
-  auto result = context_.kernels->make_linear(context_, spec, weight, bias);
+  auto result = context_.kernels->make_linear(context_, spec, {.matrix = weight, .bias = bias});
   loaded_bytes_ += result->packed_bytes();
   file_.drop(weight_name);
   return result;

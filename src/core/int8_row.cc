@@ -6,9 +6,6 @@
 namespace nextscale {
 namespace {
 
-// -128 is left out, so that a number and its negative round alike.
-constexpr float kMost = 127.0F;
-
 // Adding 1.5 * 2^23 leaves no room for a fraction: the sum is rounded to even.
 constexpr float kRounding = 12582912.0F;
 
@@ -24,19 +21,23 @@ float quantize(std::span<const Element> row, std::span<int8_t> out) {
     const float magnitude = std::fabs(as_f32(element));
     largest = magnitude > largest ? magnitude : largest;
   }
-  const float factor = largest / kMost;
-  // A factor below the normal numbers has no inverse; the row is zero for every purpose.
-  const float inverse = std::isnormal(factor) ? 1.0F / factor : 0.0F;
+  const auto [factor, inverse] = int8_scale(largest);
   for (size_t at = 0; at < row.size(); ++at) {
     float scaled = as_f32(row[at]) * inverse;
-    scaled = scaled < kMost ? scaled : kMost;
-    scaled = scaled > -kMost ? scaled : -kMost;
+    scaled = scaled < kInt8Most ? scaled : kInt8Most;
+    scaled = scaled > -kInt8Most ? scaled : -kInt8Most;
     out[at] = static_cast<int8_t>(static_cast<int32_t>(scaled + kRounding - kRounding));
   }
   return factor;
 }
 
 }  // namespace
+
+Int8Scale int8_scale(float largest_magnitude) {
+  const float factor = largest_magnitude / kInt8Most;
+  // A factor below the normal numbers has no inverse.
+  return {.factor = factor, .inverse = std::isnormal(factor) ? 1.0F / factor : 0.0F};
+}
 
 float quantize_row(std::span<const float> row, std::span<int8_t> out) { return quantize(row, out); }
 

@@ -31,29 +31,46 @@ enum class Activation { kNone, kGeluTanh };
 struct LinearSpec {
   int64_t in_features = 0;
   int64_t out_features = 0;
-  DType compute = DType::kF32;  // f32 or bf16: type of x and of the packed weights
+  DType compute = DType::kF32;  // f32, bf16 or i8: type of the packed weights
   DType output = DType::kF32;   // f32 or bf16
   Activation activation = Activation::kNone;
 };
 
-// y = activation(x W^T + b), accumulated in f32. Owns W in packed form. Works on the threads of the
-// context it was made with. Not thread safe: one run() at a time.
+// The type of a product's x, and of what is made for it: an i8 product rounds bf16 to eight bits
+// itself, with a factor for each row.
+constexpr DType activation_type(DType compute) {
+  return compute == DType::kI8 ? DType::kBF16 : compute;
+}
+
+// What a linear layer is made of. Borrowed; copied (packed) before make_linear returns.
+struct LinearWeights {
+  ConstTensorView matrix;            // [out, in] f32, bf16 or f16; for i8 products also i8
+  ConstTensorView bias = {};         // [out] f32, bf16 or f16; empty for none
+  ConstTensorView row_factors = {};  // [out] f32, of an i8 matrix (core/int8_row.h)
+};
+
+// y = activation(x W^T + b), accumulated in f32. An i8 product is
+// activation(x_factor * w_factor * sum + b): the rows of x and of W are rounded as int8_row.h says,
+// so the sum of their products is a whole number and exact. Owns W in packed form. Works on the
+// threads of the context it was made with. Not thread safe: one run() at a time.
 class Linear {
  public:
   virtual ~Linear() = default;
   // Readies run() for this number of rows. May allocate; cheap when repeated.
   virtual void prepare(int64_t rows) = 0;
-  // x [rows, in], y [rows, out]; `rows` must have been prepared.
+  // x [rows, in] of activation_type(compute), y [rows, out]; `rows` must have been prepared.
+  // Takes linear_scratch() from context.scratch.
   virtual void run(const Context& context, const void* x, void* y, int64_t rows) const = 0;
   // All that this layer holds; the largest prepared number of rows may add some 10 KiB per thread.
   virtual size_t packed_bytes() const = 0;
 };
 
-// weight [out, in] f32, bf16 or f16; bias [out] of the same types, or empty for none. Both are
-// copied (packed) before the call returns.
+// Throws Error(kUnsupported) for i8 products of more than kMaxInt8Inputs.
 using MakeLinear = std::unique_ptr<Linear> (*)(const Context&, const LinearSpec&,
-                                               const ConstTensorView& weight,
-                                               const ConstTensorView& bias);
+                                               const LinearWeights&);
+
+// So many products of eight-bit numbers add up without leaving 32 bits.
+inline constexpr int64_t kMaxInt8Inputs = 131072;
 
 struct ConvSpec {
   int64_t in_channels = 0;
@@ -358,6 +375,8 @@ struct KernelTable {
   MakeConv make_conv;
   // What such an operator will take, for plans: as packed_bytes() and scratch_bytes() report it.
   size_t (*linear_bytes)(const Context&, const LinearSpec&);
+  // Scratch memory that a linear layer takes from context.scratch for this many rows.
+  size_t (*linear_scratch)(const Context&, const LinearSpec&, int64_t rows);
   ConvBytes (*conv_bytes)(const Context&, const ConvSpec&, int64_t rows);
   void (*layer_norm)(const Context&, const LayerNormArgs&);
   void (*gated_add)(const Context&, const GatedAddArgs&);

@@ -89,7 +89,7 @@ TEST_P(GoldenTest, Gelu) {
   const Tensor x = read("gelu.in");  // [97]
   const float one = 1.0F;
   const LinearSpec spec{.in_features = 1, .out_features = 1, .activation = Activation::kGeluTanh};
-  const auto linear = table().make_linear(context(), spec, {&one, DType::kF32, {1, 1}}, {});
+  const auto linear = table().make_linear(context(), spec, {.matrix = {&one, DType::kF32, {1, 1}}});
   Tensor y(DType::kF32, x.shape());
   linear->prepare(97);
   linear->run(context(), x.as<float>(), y.as<float>(), 97);

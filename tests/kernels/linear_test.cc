@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cmath>
 #include <vector>
 
+#include "nextscale/error.h"
+#include "core/int8_row.h"
 #include "tests/kernels/kernel_test.h"
 
 namespace nextscale::kernels {
@@ -26,8 +29,11 @@ struct LinearTypes {
   DType output;
 };
 
-constexpr LinearTypes kTypes[] = {
-    {DType::kF32, DType::kF32}, {DType::kBF16, DType::kF32}, {DType::kBF16, DType::kBF16}};
+constexpr LinearTypes kTypes[] = {{DType::kF32, DType::kF32},
+                                  {DType::kBF16, DType::kF32},
+                                  {DType::kBF16, DType::kBF16},
+                                  {DType::kI8, DType::kF32},
+                                  {DType::kI8, DType::kBF16}};
 
 class LinearTest : public KernelTest {
  protected:
@@ -52,10 +58,14 @@ class LinearTest : public KernelTest {
     return random_tensor(DType::kF32, {spec.out_features}, 2);
   }
 
-  Tensor run(const KernelTable& table, const LinearSpec& spec, const ConstTensorView& weight,
-             const ConstTensorView& bias, const Tensor& x, int num_threads = 2) {
+  static Tensor x_of(const LinearSpec& spec, int64_t rows, uint64_t seed) {
+    return random_tensor(activation_type(spec.compute), {rows, spec.in_features}, seed);
+  }
+
+  Tensor run(const KernelTable& table, const LinearSpec& spec, const LinearWeights& weights,
+             const Tensor& x, int num_threads = 2) {
     const Context ctx = context(num_threads);
-    const auto linear = table.make_linear(ctx, spec, weight, bias);
+    const auto linear = table.make_linear(ctx, spec, weights);
     const int64_t rows = x.shape()[0];
     linear->prepare(rows);
     Tensor y(spec.output, {rows, spec.out_features});
@@ -75,9 +85,9 @@ TEST_F(LinearTest, MatchesRef) {
     SCOPED_TRACE(describe(spec));
     const Tensor weight = weight_of(spec);
     const Tensor bias = bias_of(spec);
-    const Tensor x = random_tensor(spec.compute, {13, spec.in_features}, 3);
-    EXPECT_TRUE(is_close(run(cpu_table(), spec, view_of(weight), view_of(bias), x),
-                         run(ref_table(), spec, view_of(weight), view_of(bias), x),
+    const Tensor x = x_of(spec, 13, 3);
+    const LinearWeights weights{.matrix = view_of(weight), .bias = view_of(bias)};
+    EXPECT_TRUE(is_close(run(cpu_table(), spec, weights, x), run(ref_table(), spec, weights, x),
                          product_tolerance(spec.output, spec.in_features)));
   }
 }
@@ -88,16 +98,17 @@ TEST_F(LinearTest, RowsDoNotDependOnTheirNumber) {
     SCOPED_TRACE(describe(spec));
     const Tensor weight = weight_of(spec);
     const Tensor bias = bias_of(spec);
-    const Tensor x = random_tensor(spec.compute, {kRows, spec.in_features}, 4);
-    const Tensor whole = run(cpu_table(), spec, view_of(weight), view_of(bias), x);
+    const Tensor x = x_of(spec, kRows, 4);
+    const LinearWeights weights{.matrix = view_of(weight), .bias = view_of(bias)};
+    const Tensor whole = run(cpu_table(), spec, weights, x);
     const Context ctx = context();
-    const auto linear = cpu_table().make_linear(ctx, spec, view_of(weight), view_of(bias));
+    const auto linear = cpu_table().make_linear(ctx, spec, weights);
     for (const int64_t rows : kRowCounts) {
       linear->prepare(rows);
       Tensor part(spec.output, {rows, spec.out_features});
       const int64_t first = kRows - rows;
       const size_t x_offset =
-          static_cast<size_t>(first * spec.in_features) * dtype_bytes(spec.compute);
+          static_cast<size_t>(first * spec.in_features) * dtype_bytes(x.dtype());
       const size_t y_offset =
           static_cast<size_t>(first * spec.out_features) * dtype_bytes(spec.output);
       linear->run(ctx, view_of(x).as<std::byte>() + x_offset, part.view().data, rows);
@@ -113,9 +124,10 @@ TEST_F(LinearTest, DoesNotDependOnThreads) {
     SCOPED_TRACE(describe(spec));
     const Tensor weight = weight_of(spec);
     const Tensor bias = bias_of(spec);
-    const Tensor x = random_tensor(spec.compute, {37, spec.in_features}, 5);
-    EXPECT_TRUE(same_bits(run(cpu_table(), spec, view_of(weight), view_of(bias), x, 1),
-                          run(cpu_table(), spec, view_of(weight), view_of(bias), x, 2)));
+    const Tensor x = x_of(spec, 37, 5);
+    const LinearWeights weights{.matrix = view_of(weight), .bias = view_of(bias)};
+    EXPECT_TRUE(
+        same_bits(run(cpu_table(), spec, weights, x, 1), run(cpu_table(), spec, weights, x, 2)));
   }
 }
 
@@ -124,8 +136,9 @@ TEST_F(LinearTest, WorksWithoutBias) {
   const Tensor weight = weight_of(spec);
   const Tensor zero = Tensor::zeros(DType::kF32, {spec.out_features});
   const Tensor x = random_tensor(DType::kF32, {5, spec.in_features}, 6);
-  EXPECT_TRUE(same_bits(run(cpu_table(), spec, view_of(weight), {}, x),
-                        run(cpu_table(), spec, view_of(weight), view_of(zero), x)));
+  EXPECT_TRUE(
+      same_bits(run(cpu_table(), spec, {.matrix = view_of(weight)}, x),
+                run(cpu_table(), spec, {.matrix = view_of(weight), .bias = view_of(zero)}, x)));
 }
 
 TEST_F(LinearTest, TakesBf16WeightsAsTheyAre) {
@@ -134,39 +147,163 @@ TEST_F(LinearTest, TakesBf16WeightsAsTheyAre) {
     const Tensor weight = weight_of(spec, DType::kBF16);
     Tensor widened(DType::kF32, weight.shape());
     copy_to_f32(view_of(weight), {widened.as<float>(), size_t{33 * 17}});
-    const Tensor x = random_tensor(spec.compute, {5, spec.in_features}, 7);
-    EXPECT_TRUE(same_bits(run(cpu_table(), spec, view_of(weight), {}, x),
-                          run(cpu_table(), spec, view_of(widened), {}, x)));
+    const Tensor x = x_of(spec, 5, 7);
+    EXPECT_TRUE(same_bits(run(cpu_table(), spec, {.matrix = view_of(weight)}, x),
+                          run(cpu_table(), spec, {.matrix = view_of(widened)}, x)));
   }
 }
 
 TEST_F(LinearTest, TakesF16Weights) {
   for (const KernelTable* table : {&ref_table(), &cpu_table()}) {
-    const LinearSpec spec{.in_features = 9, .out_features = 11};
+    LinearSpec spec{.in_features = 9, .out_features = 11};
     Tensor half(DType::kF16, {spec.out_features, spec.in_features});
     Tensor single(DType::kF32, half.shape());
     for (int index = 0; index < 99; ++index) {
       half.as<uint16_t>()[index] = f16_from_quarters(index % 9 - 4);
       single.as<float>()[index] = static_cast<float>(index % 9 - 4) / 4.0F;
     }
-    const Tensor x = random_tensor(DType::kF32, {5, spec.in_features}, 8);
-    EXPECT_TRUE(same_bits(run(*table, spec, view_of(half), {}, x),
-                          run(*table, spec, view_of(single), {}, x)));
+    for (const DType compute : {DType::kF32, DType::kI8}) {
+      spec.compute = compute;
+      const Tensor x = x_of(spec, 5, 8);
+      EXPECT_TRUE(same_bits(run(*table, spec, {.matrix = view_of(half)}, x),
+                            run(*table, spec, {.matrix = view_of(single)}, x)));
+    }
   }
 }
 
 TEST_F(LinearTest, PackedBytesCountTheWeights) {
-  const LinearSpec f32{.in_features = 128, .out_features = 256};
-  LinearSpec bf16 = f32;
-  bf16.compute = DType::kBF16;
-  const Tensor weight = weight_of(f32);
-  const size_t f32_bytes =
-      cpu_table().make_linear(context(), f32, view_of(weight), {})->packed_bytes();
-  const size_t bf16_bytes =
-      cpu_table().make_linear(context(), bf16, view_of(weight), {})->packed_bytes();
-  EXPECT_GE(f32_bytes, size_t{128 * 256 * 4});
-  EXPECT_LT(f32_bytes, size_t{128 * 256 * 4 * 11 / 10});
-  EXPECT_GE(bf16_bytes, size_t{128 * 256 * 2});
+  LinearSpec spec{.in_features = 128, .out_features = 256};
+  const Tensor weight = weight_of(spec);
+  const auto bytes = [&](DType compute) {
+    spec.compute = compute;
+    return cpu_table().make_linear(context(), spec, {.matrix = view_of(weight)})->packed_bytes();
+  };
+  EXPECT_GE(bytes(DType::kF32), size_t{128 * 256 * 4});
+  EXPECT_LT(bytes(DType::kF32), size_t{128 * 256 * 4 * 11 / 10});
+  EXPECT_GE(bytes(DType::kBF16), size_t{128 * 256 * 2});
+  EXPECT_EQ(bytes(DType::kI8), size_t{128 * 256 + 256 * (4 + 4 + 4)});
+}
+
+TEST_F(LinearTest, BytesAndScratchArePredicted) {
+  for (const KernelTable* table : {&ref_table(), &cpu_table()}) {
+    for (const LinearSpec& spec : all_specs()) {
+      SCOPED_TRACE(describe(spec));
+      const Tensor weight = weight_of(spec);
+      Context ctx = context();
+      const auto linear = table->make_linear(ctx, spec, {.matrix = view_of(weight)});
+      EXPECT_EQ(linear->packed_bytes(), table->linear_bytes(ctx, spec));
+      constexpr int64_t kRows = 37;
+      Arena scratch(size_t{1} << 20, "a test");
+      ctx.scratch = &scratch;
+      const Tensor x = x_of(spec, kRows, 9);
+      Tensor y(spec.output, {kRows, spec.out_features});
+      linear->prepare(kRows);
+      linear->run(ctx, view_of(x).data, y.view().data, kRows);
+      EXPECT_EQ(scratch.high_water_bytes(), table->linear_scratch(ctx, spec, kRows));
+      EXPECT_EQ(scratch.mark(), 0U);
+    }
+  }
+}
+
+// ---- Eight bits ---------------------------------------------------------------------------------
+
+constexpr LinearCase kInt8Cases[] = {{100, 130}, {1030, 70}, {64, 17}};
+
+TEST_F(LinearTest, Int8MatchesRefWithEveryInstructionSet) {
+  for (const LinearCase& size : kInt8Cases) {
+    for (const int64_t rows : {1, 7, 300}) {
+      const LinearSpec spec{size.in_features, size.out_features, DType::kI8, DType::kF32,
+                            rows == 7 ? Activation::kGeluTanh : Activation::kNone};
+      SCOPED_TRACE(describe(spec));
+      const Tensor weight = weight_of(spec);
+      const Tensor bias = bias_of(spec);
+      const LinearWeights weights{.matrix = view_of(weight), .bias = view_of(bias)};
+      const Tensor x = x_of(spec, rows, 10);
+      const Tensor wanted = run(ref_table(), spec, weights, x);
+      for_each_instruction_set([&] {
+        EXPECT_TRUE(is_close(run(cpu_table(), spec, weights, x), wanted,
+                             product_tolerance(spec.output, spec.in_features)));
+      });
+    }
+  }
+}
+
+TEST_F(LinearTest, Int8OfManyOutputsTakesRowsInBlocks) {
+  const LinearSpec spec{.in_features = 33, .out_features = 16'400, .compute = DType::kI8};
+  const Tensor weight = weight_of(spec);
+  const LinearWeights weights{.matrix = view_of(weight)};
+  const Tensor x = x_of(spec, 150, 11);
+  EXPECT_TRUE(is_close(run(cpu_table(), spec, weights, x), run(ref_table(), spec, weights, x),
+                       product_tolerance(spec.output, spec.in_features)));
+  EXPECT_EQ(cpu_table().linear_scratch(context(), spec, 150),
+            cpu_table().linear_scratch(context(), spec, 4096));
+}
+
+double relative_rms(const Tensor& got, const Tensor& wanted) {
+  double errors = 0.0;
+  double squares = 0.0;
+  for (int64_t index = 0; index < wanted.shape().num_elements(); ++index) {
+    const double want = load_element(view_of(wanted), index);
+    errors += std::pow(load_element(view_of(got), index) - want, 2);
+    squares += want * want;
+  }
+  return std::sqrt(errors / squares);
+}
+
+TEST_F(LinearTest, Int8IsCloseToF32) {
+  constexpr double kRelativeRms = 0.02;
+  for (const KernelTable* table : {&ref_table(), &cpu_table()}) {
+    for (const LinearCase& size : kInt8Cases) {
+      LinearSpec spec{.in_features = size.in_features, .out_features = size.out_features};
+      const Tensor weight = weight_of(spec);
+      const LinearWeights weights{.matrix = view_of(weight)};
+      const Tensor exact =
+          run(*table, spec, weights, random_tensor(DType::kF32, {40, size.in_features}, 12));
+      spec.compute = DType::kI8;
+      EXPECT_LT(relative_rms(run(*table, spec, weights, x_of(spec, 40, 12)), exact), kRelativeRms);
+    }
+  }
+}
+
+TEST_F(LinearTest, Int8TakesRoundedWeightsAsTheyAre) {
+  const LinearSpec spec{.in_features = 33, .out_features = 17, .compute = DType::kI8};
+  const Tensor weight = weight_of(spec);
+  Tensor rounded(DType::kI8, weight.shape());
+  Tensor factors(DType::kF32, {spec.out_features});
+  for (int64_t row = 0; row < spec.out_features; ++row) {
+    factors.as<float>()[row] =
+        quantize_row(std::span(weight.as<float>() + row * spec.in_features, size_t{33}),
+                     {rounded.as<int8_t>() + row * spec.in_features, size_t{33}});
+  }
+  const Tensor x = x_of(spec, 5, 13);
+  for (const KernelTable* table : {&ref_table(), &cpu_table()}) {
+    EXPECT_TRUE(same_bits(
+        run(*table, spec, {.matrix = view_of(weight)}, x),
+        run(*table, spec, {.matrix = view_of(rounded), .row_factors = view_of(factors)}, x)));
+  }
+}
+
+TEST_F(LinearTest, Int8RowsOfZerosAndOfOneLargeElementAreExact) {
+  const LinearSpec spec{.in_features = 70, .out_features = 3, .compute = DType::kI8};
+  const Tensor weight = random_tensor(DType::kI8, {3, 70}, 14);
+  Tensor ones(DType::kF32, {3});
+  std::fill_n(ones.as<float>(), 3, 1.0F);
+  Tensor x = Tensor::zeros(DType::kBF16, {2, 70});
+  x.as<BFloat16>()[70 + 69] = to_bf16(-508.0F);  // 4 times 127
+  const Tensor y =
+      run(cpu_table(), spec, {.matrix = view_of(weight), .row_factors = view_of(ones)}, x);
+  for (int64_t output = 0; output < 3; ++output) {
+    EXPECT_EQ(y.as<float>()[output], 0.0F);
+    EXPECT_EQ(y.as<float>()[3 + output],
+              -508.0F * static_cast<float>(weight.as<int8_t>()[70 * output + 69]));
+  }
+}
+
+TEST_F(LinearTest, Int8RefusesSumsThatLeave32Bits) {
+  const LinearSpec spec{
+      .in_features = kMaxInt8Inputs + 1, .out_features = 1, .compute = DType::kI8};
+  const Tensor weight = Tensor::zeros(DType::kF32, {1, spec.in_features});
+  EXPECT_THROW(cpu_table().make_linear(context(), spec, {.matrix = view_of(weight)}), Error);
 }
 
 }  // namespace

@@ -30,7 +30,8 @@ class PixelConv final : public Conv {
       : width_(spec.width),
         linear_(make_linear(
             context, {.in_features = spec.in_channels, .out_features = spec.out_channels},
-            {weight.data, weight.dtype, {spec.out_channels, spec.in_channels}}, bias)) {}
+            {.matrix = {weight.data, weight.dtype, {spec.out_channels, spec.in_channels}},
+             .bias = bias})) {}
 
   void prepare(int64_t rows) override { linear_->prepare(rows * width_); }
   void run(const Context& context, const float* x, float* y, int64_t rows) const override {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Linear layers as oneDNN matrix products. The weight is packed once, in the layout that oneDNN
-// prefers, which does not depend on the number of rows; every number of rows gets a primitive of
-// its own, because oneDNN's run-time sizes fall back to a slower kernel.
+// Linear layers as oneDNN matrix products in f32 and bf16; int8_linear.h has those in eight bits.
+// The weight is packed once, in the layout that oneDNN prefers, which does not depend on the number
+// of rows; every number of rows gets a primitive of its own, because oneDNN's run-time sizes fall
+// back to a slower kernel.
 //
 // Not thread safe: run() points shared memory objects at its arguments, so one thread at a time may
 // run a layer. The work inside uses the threads of the context given to make_linear.
@@ -11,8 +12,10 @@
 #include <vector>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/int8_linear.h"
 #include "kernels/cpu/onednn.h"
 #include "kernels/cpu/panel_linear.h"
+#include "kernels/linear_weights.h"
 
 namespace nextscale::kernels::cpu {
 namespace {
@@ -59,20 +62,16 @@ bool has_independent_rows(const LinearSpec& spec) {
 
 class OneDnnLinear final : public Linear {
  public:
-  OneDnnLinear(const Context& context, const LinearSpec& spec, const ConstTensorView& weight,
-               const ConstTensorView& bias)
+  OneDnnLinear(const Context& context, const LinearSpec& spec, const LinearWeights& weights)
       : spec_(spec),
         num_threads_(context.num_threads),
         engine_(dnnl::engine::kind::cpu, 0),
         stream_(engine_) {
     const OneDnnThreads threads(num_threads_);
     const memory::desc packed = plan(engine_, spec, kTypicalRows, any_weight(spec)).weights_desc();
-    weight_ = pack_weight(engine_, weight, packed.dims(), memory::format_tag::ba, packed);
+    weight_ = pack_weight(engine_, weights.matrix, packed.dims(), memory::format_tag::ba, packed);
     weight_memory_ = memory(packed, engine_, weight_.as<uint8_t>());
-    bias_ = Tensor::zeros(DType::kF32, {spec.out_features});
-    if (bias.data != nullptr) {
-      copy_to_f32(bias, {bias_.as<float>(), static_cast<size_t>(spec.out_features)});
-    }
+    bias_ = bias_values(spec, weights);
     bias_memory_ = memory(bias_desc(spec), engine_, bias_.as<float>());
   }
 
@@ -142,15 +141,17 @@ class OneDnnLinear final : public Linear {
 }  // namespace
 
 std::unique_ptr<Linear> make_linear(const Context& context, const LinearSpec& spec,
-                                    const ConstTensorView& weight, const ConstTensorView& bias) {
+                                    const LinearWeights& weights) {
   return with_onednn_errors("linear", [&]() -> std::unique_ptr<Linear> {
-    if (!has_independent_rows(spec)) return make_panel_linear(spec, weight, bias);
-    return std::make_unique<OneDnnLinear>(context, spec, weight, bias);
+    if (spec.compute == DType::kI8) return make_int8_linear(context, spec, weights);
+    if (!has_independent_rows(spec)) return make_panel_linear(spec, weights);
+    return std::make_unique<OneDnnLinear>(context, spec, weights);
   });
 }
 
 size_t linear_bytes(const Context& context, const LinearSpec& spec) {
   return with_onednn_errors("linear", [&]() -> size_t {
+    if (spec.compute == DType::kI8) return int8_linear_bytes(context, spec);
     if (!has_independent_rows(spec)) return panel_linear_bytes(spec);
     const OneDnnThreads threads(context.num_threads);
     const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
@@ -158,6 +159,10 @@ size_t linear_bytes(const Context& context, const LinearSpec& spec) {
     return planned.weights_desc().get_size() +
            static_cast<size_t>(spec.out_features) * sizeof(float);
   });
+}
+
+size_t linear_scratch(const Context& /*context*/, const LinearSpec& spec, int64_t rows) {
+  return spec.compute == DType::kI8 ? int8_linear_scratch(spec, rows) : 0;
 }
 
 }  // namespace nextscale::kernels::cpu

@@ -29,8 +29,10 @@ dnnl::memory::data_type onednn_type(DType dtype) {
       return dnnl::memory::data_type::f32;
     case DType::kBF16:
       return dnnl::memory::data_type::bf16;
+    case DType::kI8:
+      return dnnl::memory::data_type::s8;
     default:
-      fail(ErrorCode::kUnsupported, "kernels: got element type {}, wanted f32 or bf16",
+      fail(ErrorCode::kUnsupported, "kernels: got element type {}, wanted f32, bf16 or i8",
            dtype_name(dtype));
   }
 }

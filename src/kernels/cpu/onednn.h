@@ -38,7 +38,7 @@ auto with_onednn_errors(const char* part, Body&& body) {
 // True if the error says that oneDNN has no implementation for this machine.
 bool is_unimplemented(const dnnl::error& error);
 
-// oneDNN's name of a float type.
+// oneDNN's name of a type that weights have.
 dnnl::memory::data_type onednn_type(DType dtype);
 
 // Points a memory object at data that is not owned by oneDNN. The object itself is mutable state:
@@ -49,8 +49,8 @@ void set_handle(const dnnl::memory& memory, const void* data);
 void execute(const dnnl::primitive& primitive, const dnnl::stream& stream,
              std::span<const dnnl_exec_arg_t> arguments);
 
-// `source`, any float type, in the layout and type that `packed` describes.
-// `plain` describes source's layout as f32; its type is taken from source.
+// `source`, any float type or i8, in the layout and type that `packed` describes.
+// `plain` describes source's layout; its type is taken from source.
 Tensor pack_weight(const dnnl::engine& engine, const ConstTensorView& source,
                    const dnnl::memory::dims& dims, dnnl::memory::format_tag plain,
                    const dnnl::memory::desc& packed);

@@ -5,6 +5,7 @@
 
 #include "core/parallel.h"
 #include "kernels/cpu/panels.h"
+#include "kernels/linear_weights.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/panel_linear.cc"
@@ -16,16 +17,6 @@
 HWY_BEFORE_NAMESPACE();
 namespace nextscale::kernels::cpu {
 namespace HWY_NAMESPACE {
-
-// The tanh form of GELU: 0.5 x (1 + tanh(u)) = x / (1 + exp(-2 u)).
-template <class D, class V = hn::VFromD<D>>
-HWY_INLINE V gelu_tanh_of(D d, V x) {
-  constexpr float kCubic = 0.044715F;
-  constexpr float kMinusTwoSqrtTwoOverPi = -1.595769122F;
-  const V inner = hn::MulAdd(hn::Mul(hn::Set(d, kCubic), hn::Mul(x, x)), x, x);
-  const V exponent = hn::Mul(hn::Set(d, kMinusTwoSqrtTwoOverPi), inner);
-  return hn::Div(x, hn::Add(hn::Set(d, 1.0F), exp_of(d, exponent)));
-}
 
 template <class Out>
 HWY_INLINE void finish_row(const float* sums, const float* bias, Activation activation,
@@ -80,19 +71,17 @@ HWY_EXPORT(run_panel_product);
 
 class PanelLinear final : public Linear {
  public:
-  PanelLinear(const LinearSpec& spec, const ConstTensorView& weight, const ConstTensorView& bias)
+  PanelLinear(const LinearSpec& spec, const LinearWeights& weights)
       : spec_(spec),
         panels_(Tensor::zeros(DType::kF32,
                               {num_panels(spec.out_features), spec.in_features, kPanelColumns})),
-        bias_(Tensor::zeros(DType::kF32, {spec.out_features})) {
-    if (bias.data != nullptr) {
-      copy_to_f32(bias, {bias_.as<float>(), static_cast<size_t>(spec.out_features)});
-    }
+        bias_(bias_values(spec, weights)) {
+    const ConstTensorView& matrix = weights.matrix;
     Tensor row(DType::kF32, {spec.in_features});
     for (int64_t column = 0; column < spec.out_features; ++column) {
       const size_t offset =
-          static_cast<size_t>(column * spec.in_features) * dtype_bytes(weight.dtype);
-      copy_to_f32({weight.as<std::byte>() + offset, weight.dtype, row.shape()},
+          static_cast<size_t>(column * spec.in_features) * dtype_bytes(matrix.dtype);
+      copy_to_f32({matrix.as<std::byte>() + offset, matrix.dtype, row.shape()},
                   {row.as<float>(), static_cast<size_t>(spec.in_features)});
       pack_column(row.as<float>(), column);
     }
@@ -141,9 +130,8 @@ size_t panel_linear_bytes(const LinearSpec& spec) {
          sizeof(float);
 }
 
-std::unique_ptr<Linear> make_panel_linear(const LinearSpec& spec, const ConstTensorView& weight,
-                                          const ConstTensorView& bias) {
-  return std::make_unique<PanelLinear>(spec, weight, bias);
+std::unique_ptr<Linear> make_panel_linear(const LinearSpec& spec, const LinearWeights& weights) {
+  return std::make_unique<PanelLinear>(spec, weights);
 }
 
 }  // namespace nextscale::kernels::cpu

@@ -8,8 +8,7 @@
 
 namespace nextscale::kernels::cpu {
 
-std::unique_ptr<Linear> make_panel_linear(const LinearSpec& spec, const ConstTensorView& weight,
-                                          const ConstTensorView& bias);
+std::unique_ptr<Linear> make_panel_linear(const LinearSpec& spec, const LinearWeights& weights);
 
 // What such a layer holds.
 size_t panel_linear_bytes(const LinearSpec& spec);

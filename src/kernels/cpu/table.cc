@@ -11,6 +11,7 @@ KernelTable make_table() {
   table.make_linear = cpu::make_linear;
   table.make_conv = cpu::make_conv;
   table.linear_bytes = cpu::linear_bytes;
+  table.linear_scratch = cpu::linear_scratch;
   table.conv_bytes = cpu::conv_bytes;
   table.layer_norm = cpu::layer_norm;
   table.gated_add = cpu::gated_add;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Vector code that several kernels share: exponential, SiLU, memory as f32. Compiled once per
+// Vector code that several kernels share: exponential, SiLU, GELU, memory as f32. Compiled once per
 // instruction set: include it inside the part of a file that hwy/foreach_target.h repeats.
 //
 // Tails are done with single-lane vectors by the same code, so an element's result does not depend
@@ -70,6 +70,16 @@ HWY_INLINE V exp_of(D d, V x) {
 template <class D, class V = hn::VFromD<D>>
 HWY_INLINE V silu_of(D d, V x) {
   return hn::Div(x, hn::Add(hn::Set(d, 1.0F), exp_of(d, hn::Neg(x))));
+}
+
+// The tanh form of GELU: 0.5 x (1 + tanh(u)) = x / (1 + exp(-2 u)).
+template <class D, class V = hn::VFromD<D>>
+HWY_INLINE V gelu_tanh_of(D d, V x) {
+  constexpr float kCubic = 0.044715F;
+  constexpr float kMinusTwoSqrtTwoOverPi = -1.595769122F;
+  const V inner = hn::MulAdd(hn::Mul(hn::Set(d, kCubic), hn::Mul(x, x)), x, x);
+  const V exponent = hn::Mul(hn::Set(d, kMinusTwoSqrtTwoOverPi), inner);
+  return hn::Div(x, hn::Add(hn::Set(d, 1.0F), exp_of(d, exponent)));
 }
 
 template <class D>

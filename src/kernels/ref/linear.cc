@@ -2,7 +2,9 @@
 #include <cmath>
 #include <numbers>
 
+#include "core/int8_row.h"
 #include "core/parallel.h"
+#include "kernels/linear_weights.h"
 #include "kernels/ref/element.h"
 #include "kernels/ref/ref.h"
 
@@ -16,20 +18,23 @@ double gelu_tanh(double x) {
   return 0.5 * x * (1.0 + std::tanh(kSqrtTwoOverPi * (x + kCubic * x * x * x)));
 }
 
+double activated(const LinearSpec& spec, double x) {
+  return spec.activation == Activation::kGeluTanh ? gelu_tanh(x) : x;
+}
+
 // Keeps the weights row-major in the compute type, so that rounding to bf16 happens here as well.
 class RefLinear final : public Linear {
  public:
-  RefLinear(const LinearSpec& spec, const ConstTensorView& weight, const ConstTensorView& bias)
+  RefLinear(const LinearSpec& spec, const LinearWeights& weights)
       : spec_(spec),
         weight_(spec.compute, {spec.out_features, spec.in_features}),
-        bias_(Tensor::zeros(DType::kF32, {spec.out_features})) {
+        bias_(bias_values(spec, weights)) {
     Tensor exact(DType::kF32, weight_.shape());
-    copy_to_f32(weight, {exact.as<float>(), static_cast<size_t>(exact.shape().num_elements())});
+    copy_to_f32(weights.matrix,
+                {exact.as<float>(), static_cast<size_t>(exact.shape().num_elements())});
     for (int64_t index = 0; index < exact.shape().num_elements(); ++index) {
       store(weight_.view().data, spec.compute, index, exact.as<float>()[index]);
     }
-    if (bias.data == nullptr) return;
-    copy_to_f32(bias, {bias_.as<float>(), static_cast<size_t>(spec.out_features)});
   }
 
   void prepare(int64_t /*rows*/) override {}
@@ -38,8 +43,7 @@ class RefLinear final : public Linear {
     parallel_for(context.num_threads, rows, [&](int64_t row, int) {
       for (int64_t feature = 0; feature < spec_.out_features; ++feature) {
         const double sum = bias_.as<float>()[feature] + dot(x, row, feature);
-        const double value = spec_.activation == Activation::kGeluTanh ? gelu_tanh(sum) : sum;
-        store(y, spec_.output, row * spec_.out_features + feature, value);
+        store(y, spec_.output, row * spec_.out_features + feature, activated(spec_, sum));
       }
     });
   }
@@ -61,16 +65,68 @@ class RefLinear final : public Linear {
   Tensor bias_;    // [out] f32
 };
 
+class RefInt8Linear final : public Linear {
+ public:
+  RefInt8Linear(const Context& context, const LinearSpec& spec, const LinearWeights& weights)
+      : spec_(spec),
+        weight_(int8_weights(context, spec, weights, spec.in_features)),
+        bias_(bias_values(spec, weights)) {}
+
+  void prepare(int64_t /*rows*/) override {}
+
+  void run(const Context& context, const void* x, void* y, int64_t rows) const override {
+    const ArenaScope scope(*context.scratch);
+    const auto inputs = static_cast<size_t>(spec_.in_features);
+    int8_t* rounded = context.scratch->take<int8_t>(static_cast<size_t>(rows) * inputs).data();
+    parallel_for(context.num_threads, rows, [&](int64_t row, int) {
+      int8_t* x_row = rounded + row * spec_.in_features;
+      const auto* given = static_cast<const BFloat16*>(x) + row * spec_.in_features;
+      const double x_factor =
+          quantize_row(std::span<const BFloat16>(given, inputs), {x_row, inputs});
+      for (int64_t feature = 0; feature < spec_.out_features; ++feature) {
+        const double factor = x_factor * static_cast<double>(weight_.factors.as<float>()[feature]);
+        const double sum = bias_.as<float>()[feature] + factor * dot(x_row, feature);
+        store(y, spec_.output, row * spec_.out_features + feature, activated(spec_, sum));
+      }
+    });
+  }
+
+  size_t packed_bytes() const override {
+    return weight_.values.num_bytes() + weight_.factors.num_bytes() + bias_.num_bytes();
+  }
+
+ private:
+  double dot(const int8_t* x, int64_t feature) const {
+    const int8_t* weights = weight_.values.as<int8_t>() + feature * spec_.in_features;
+    int64_t sum = 0;
+    for (int64_t input = 0; input < spec_.in_features; ++input) {
+      sum += static_cast<int64_t>(x[input]) * weights[input];
+    }
+    return static_cast<double>(sum);
+  }
+
+  LinearSpec spec_;
+  Int8Weights weight_;  // [out, in]
+  Tensor bias_;         // [out] f32
+};
+
 }  // namespace
 
-std::unique_ptr<Linear> make_linear(const Context& /*context*/, const LinearSpec& spec,
-                                    const ConstTensorView& weight, const ConstTensorView& bias) {
-  return std::make_unique<RefLinear>(spec, weight, bias);
+std::unique_ptr<Linear> make_linear(const Context& context, const LinearSpec& spec,
+                                    const LinearWeights& weights) {
+  if (spec.compute == DType::kI8) return std::make_unique<RefInt8Linear>(context, spec, weights);
+  return std::make_unique<RefLinear>(spec, weights);
 }
 
 size_t linear_bytes(const Context& /*context*/, const LinearSpec& spec) {
+  const int64_t factors = spec.compute == DType::kI8 ? spec.out_features : 0;
   return static_cast<size_t>(spec.in_features * spec.out_features) * dtype_bytes(spec.compute) +
-         static_cast<size_t>(spec.out_features) * sizeof(float);
+         static_cast<size_t>(spec.out_features + factors) * sizeof(float);
+}
+
+size_t linear_scratch(const Context& /*context*/, const LinearSpec& spec, int64_t rows) {
+  return spec.compute == DType::kI8 ? Arena::rounded(static_cast<size_t>(rows * spec.in_features))
+                                    : 0;
 }
 
 }  // namespace nextscale::kernels::ref

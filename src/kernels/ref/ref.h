@@ -9,10 +9,11 @@
 namespace nextscale::kernels::ref {
 
 std::unique_ptr<Linear> make_linear(const Context& context, const LinearSpec& spec,
-                                    const ConstTensorView& weight, const ConstTensorView& bias);
+                                    const LinearWeights& weights);
 std::unique_ptr<Conv> make_conv(const Context& context, const ConvSpec& spec,
                                 const ConstTensorView& weight, const ConstTensorView& bias);
 size_t linear_bytes(const Context& context, const LinearSpec& spec);
+size_t linear_scratch(const Context& context, const LinearSpec& spec, int64_t rows);
 ConvBytes conv_bytes(const Context& context, const ConvSpec& spec, int64_t rows);
 
 void layer_norm(const Context& context, const LayerNormArgs& args);

@@ -9,6 +9,7 @@ const KernelTable& ref_table() {
       .make_linear = ref::make_linear,
       .make_conv = ref::make_conv,
       .linear_bytes = ref::linear_bytes,
+      .linear_scratch = ref::linear_scratch,
       .conv_bytes = ref::conv_bytes,
       .layer_norm = ref::layer_norm,
       .gated_add = ref::gated_add,

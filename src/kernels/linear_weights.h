@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// What linear layers of `ref` and of `cpu` both start from: the bias, and the whole numbers of an
+// i8 product before they are packed, as the file has them or rounded row by row. Owns its tensors.
+#pragma once
+
+#include "kernels/kernels.h"
+
+namespace nextscale::kernels {
+
+struct Int8Weights {
+  Tensor values;   // [out, depth] i8, zeros behind the inputs
+  Tensor factors;  // [out] f32
+};
+
+// `depth` is at least spec.in_features. Throws Error(kUnsupported) above kMaxInt8Inputs.
+Int8Weights int8_weights(const Context& context, const LinearSpec& spec,
+                         const LinearWeights& weights, int64_t depth);
+
+// [out] f32, zeros where there is none.
+Tensor bias_values(const LinearSpec& spec, const LinearWeights& weights);
+
+}  // namespace nextscale::kernels
