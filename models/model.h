@@ -22,7 +22,7 @@ namespace nextscale {
 
 // How a model is to be run: types and memory that do not depend on the batch.
 struct RunTypes {
-  DType compute = DType::kF32;  // of the products: f32 or bf16
+  DType compute = DType::kF32;  // of the transformer's products: f32, bf16 or i8
   DType kv = DType::kF32;       // of the current scale's keys and values: f32 or bf16
   DType cache = DType::kF32;    // of cached ones: as kv, or i8
   size_t strip_bytes = 0;       // of one strip of the decoder

@@ -56,6 +56,7 @@ void run_kv(const KvBenchOptions& options) {
   settings.calibration = invented_calibration(settings.shape.geometry, settings.seed);
   const RunTypes types = run_types(parse_dtype(options.dtype), parse_kv_dtype(options.kv_dtype));
   settings.compute = types.compute;
+  settings.kv = types.kv;
   settings.cache = types.cache;
   Context context;
   context.num_threads = options.threads > 0 ? options.threads : available_threads();
@@ -110,7 +111,7 @@ void add_bench(CLI::App& app) {
       ->capture_default_str();
   command->add_option("-s,--seed", options->settings.seed, "Seed of the random inputs")
       ->capture_default_str();
-  command->add_option("--dtype", options->dtype, "Type of products: auto, f32, bf16")
+  command->add_option("--dtype", options->dtype, "Type of products: auto, f32, bf16, int8")
       ->capture_default_str();
   command
       ->add_option("--kv-dtype", options->kv_dtype,

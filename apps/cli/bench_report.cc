@@ -48,7 +48,7 @@ std::vector<std::pair<std::string, std::string>> facts(const BenchReport& report
                             geometry.head_dim, last + 1, geometry.tokens_through(last))},
       {"pictures", fmt::format("{} at a time as {} rows, products {}, cache {}", settings.images,
                                settings.images * settings.rows_per_image,
-                               dtype_name(settings.compute), precision_name(settings.cache))},
+                               precision_name(settings.compute), precision_name(settings.cache))},
       {"inputs",
        fmt::format("random queries, keys and values of variance 1, seed {}; a calibration "
                    "of invented numbers",
@@ -128,7 +128,7 @@ std::string format_json(const BenchReport& report) {
                         {"layers", settings.shape.all_layers},
                         {"layers_run", settings.shape.geometry.layers},
                         {"images", settings.images},
-                        {"dtype", dtype_name(settings.compute)},
+                        {"dtype", precision_name(settings.compute)},
                         {"kv_dtype", precision_name(settings.cache)},
                         {"clock", clock_name(settings)},
                         {"repeats", settings.repeats},

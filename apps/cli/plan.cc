@@ -150,7 +150,7 @@ void add_plan(CLI::App& app) {
   command->add_option("--memory", run.memory, "Say what fits into this much, such as 8GiB");
   add_per_scale(*command, "--cfg", run.request.cfg,
                 "Guidance strength, or a list with one for each scale (default: the model's)");
-  command->add_option("--dtype", run.dtype, "Type of products: auto, f32, bf16")
+  command->add_option("--dtype", run.dtype, "Type of products: auto, f32, bf16, int8")
       ->capture_default_str();
   command
       ->add_option("--kv-dtype", run.kv_dtype,

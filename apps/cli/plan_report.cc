@@ -226,7 +226,7 @@ json memory_json(const RunPlan& plan) {
 
 void print_text(const RunReport& report) {
   print_subject(report.subject,
-                fmt::format("{} products, {} cache", dtype_name(report.types.compute),
+                fmt::format("{} products, {} cache", precision_name(report.types.compute),
                             precision_name(report.types.cache)));
   print_steps(report.plan);
   print_operations(report);
@@ -241,7 +241,7 @@ void print_text(const RunReport& report) {
 
 void print_json(const RunReport& report) {
   json result = subject_json(report.subject, "engine");
-  result["dtype"] = dtype_name(report.types.compute);
+  result["dtype"] = precision_name(report.types.compute);
   result["kv_dtype"] = precision_name(report.types.cache);
   result["assumes_equal_heads"] = report.plan.assumes_equal_heads;
   result["steps"] = steps_json(report.plan.steps);

@@ -9,25 +9,19 @@
 namespace nextscale::cli {
 namespace {
 
-std::optional<Precision> parse_precision(const std::string& text) {
+Precision parse_precision(const char* flag, const std::string& text) {
   if (text == "auto") return Precision::kAuto;
   if (text == "f32") return Precision::kF32;
   if (text == "bf16") return Precision::kBF16;
-  return std::nullopt;
+  if (text == "int8") return Precision::kInt8;
+  fail(ErrorCode::kUsage, "{}: got '{}', wanted auto, f32, bf16 or int8", flag, printable(text));
 }
 
 }  // namespace
 
-Precision parse_dtype(const std::string& text) {
-  if (const auto precision = parse_precision(text)) return *precision;
-  fail(ErrorCode::kUsage, "--dtype: got '{}', wanted auto, f32 or bf16", printable(text));
-}
+Precision parse_dtype(const std::string& text) { return parse_precision("--dtype", text); }
 
-Precision parse_kv_dtype(const std::string& text) {
-  if (text == "int8") return Precision::kInt8;
-  if (const auto precision = parse_precision(text)) return *precision;
-  fail(ErrorCode::kUsage, "--kv-dtype: got '{}', wanted auto, f32, bf16 or int8", printable(text));
-}
+Precision parse_kv_dtype(const std::string& text) { return parse_precision("--kv-dtype", text); }
 
 uint64_t parse_bytes(const std::string& flag, const std::string& text) {
   if (const std::optional<uint64_t> bytes = read_bytes(text)) return *bytes;
@@ -76,7 +70,8 @@ void RunOptions::add_settings(CLI::App& command) {
   command.add_option("--top-p", request.top_p, "Sample from this total probability, 0 for all");
   command.add_flag("--greedy", request.greedy, "Take the likeliest token");
   command.add_flag("--smooth", request.smooth, "Mix tokens by Gumbel weights: smoother pictures");
-  command.add_option("--dtype", dtype, "Type of products: auto, f32, bf16")->capture_default_str();
+  command.add_option("--dtype", dtype, "Type of products: auto, f32, bf16, int8")
+      ->capture_default_str();
   command
       .add_option("--kv-dtype", kv_dtype, "Type of cached keys and values: auto, f32, bf16, int8")
       ->capture_default_str();

@@ -28,8 +28,9 @@ class AttentionProbe;
 class TraceSink;
 
 // Element type of products or of cached keys and values. kAuto: bf16 where the machine multiplies
-// it fast, else f32; for the cache, the type of the products. kInt8: for the cache alone; each key
-// and value has a factor of its own.
+// it fast, else f32; for the cache, the type of the products, of int8 ones bf16 or f32 likewise.
+// kInt8: whole numbers with a factor for each key and value, for each output of a weight matrix,
+// and for each token that it multiplies.
 enum class Precision { kAuto, kF32, kBF16, kInt8 };
 
 // Which implementation of the operators: the fast one, or the plain formulas it is judged by.

@@ -53,7 +53,7 @@ TransformerBlock load_block(const InfinityConfig& config, DType compute, int64_t
   const int64_t width = config.width;
   const BlockShape shape = infinity_block_shape(config, compute);
   kernels::LinearSpec fc1 = product(width, config.ffn_width, compute);
-  fc1.output = compute;
+  fc1.output = shape.activation();
   fc1.activation = kernels::Activation::kGeluTanh;
   const kernels::LinearSpec square = product(width, width, compute);
   BlockWeights weights{
@@ -129,7 +129,7 @@ InfinityLayers::InfinityLayers(const Context& context, const InfinitySetting& mo
       infinity_norm_shape(config),
       [&config](int64_t layer) { return infinity_block_name(config, layer); }, loader);
   head = std::make_unique<ModulatedHead>(infinity_head_shape(config), loader);
-  text = std::make_unique<TextReader>(config, types.compute, loader);
+  text = std::make_unique<TextReader>(config, kernels::activation_type(types.compute), loader);
   word_embed = loader.linear("word_embed", product(config.token_bits(), config.width, DType::kF32));
   start_position = loader.values("pos_start", Shape{1, 1, config.width});
   levels = loader.values("lvl_embed.weight", Shape{config.max_scales, config.width});

@@ -19,7 +19,7 @@ size_t weight_bytes(const Context& context, const InfinitySetting& setting, cons
              TransformerBlock::weight_bytes(context, infinity_block_shape(config, types.compute)) +
          BlockModulations::bytes(context, infinity_norm_shape(config)) +
          ModulatedHead::bytes(context, infinity_head_shape(config)) +
-         TextReader::bytes(context, config, types.compute) +
+         TextReader::bytes(context, config, kernels::activation_type(types.compute)) +
          context.kernels->linear_bytes(context, word_embed) +
          static_cast<size_t>((config.max_scales + 1) * config.width) * sizeof(float) +
          BsqQuantizer::table_bytes(infinity_quantizer_shape(setting)) +
@@ -27,14 +27,14 @@ size_t weight_bytes(const Context& context, const InfinitySetting& setting, cons
 }
 
 // Logits of the largest group of images that are computed at once.
-size_t logits_bytes(const InfinitySetting& setting, const Batch& batch) {
+size_t logits_bytes(const Context& context, const InfinitySetting& setting, const Batch& batch) {
   const HeadShape head = infinity_head_shape(setting.config);
   size_t largest = 0;
   for (int scale = 0; scale < setting.geometry.num_scales(); ++scale) {
     const int64_t tokens =
         images_per_logits(setting.geometry, scale, batch) * setting.geometry.tokens(scale);
-    largest = std::max(largest,
-                       ModulatedHead::scratch_bytes(head, tokens) + rounded(tokens * head.logits));
+    largest = std::max(largest, ModulatedHead::scratch_bytes(context, head, tokens) +
+                                    rounded(tokens * head.logits));
   }
   return largest;
 }
@@ -63,11 +63,11 @@ size_t text_bytes(const Context& context, const InfinitySetting& setting, const 
   const int64_t tokens = infinity_text_tokens(batch);
   const size_t read = TextReader::scratch_bytes(context, config, rows, tokens);
   const size_t modulate =
-      std::max(BlockModulations::scratch_bytes(infinity_norm_shape(config), rows),
-               ModulatedHead::modulation_scratch_bytes(infinity_head_shape(config), rows));
-  const size_t project =
-      TransformerBlock::context_scratch_bytes(infinity_block_shape(config, types.compute), tokens);
-  return rounded(rows * config.width) + rounded(tokens * config.width, types.compute) +
+      std::max(BlockModulations::scratch_bytes(context, infinity_norm_shape(config), rows),
+               ModulatedHead::modulation_scratch_bytes(context, infinity_head_shape(config), rows));
+  const BlockShape block = infinity_block_shape(config, types.compute);
+  const size_t project = TransformerBlock::context_scratch_bytes(context, block, tokens);
+  return rounded(rows * config.width) + rounded(tokens * config.width, block.activation()) +
          std::max({read, modulate, project});
 }
 
@@ -89,15 +89,15 @@ ModelMemory infinity_memory(const Context& context, const InfinitySetting& setti
   const int64_t rows = infinity_rows(batch);
   const int64_t last_tokens = setting.geometry.tokens(setting.geometry.num_scales() - 1);
   const BlockShape shape = infinity_block_shape(config, types.compute);
-  const size_t block =
-      TransformerBlock::scratch_bytes(shape, rows * last_tokens, types.kv, attention_bytes);
+  const size_t block = TransformerBlock::scratch_bytes(context, shape, rows * last_tokens, types.kv,
+                                                       attention_bytes);
   const size_t accept = rounded(batch.images() * last_tokens * config.token_bits()) +
                         BsqQuantizer::scratch_bytes(infinity_quantizer_shape(setting));
   return {
       .weights = weight_bytes(context, setting, types),
       .state = state_bytes(setting, batch, types),
       .scratch = std::max({block, text_bytes(context, setting, batch, types), accept,
-                           logits_bytes(setting, batch)}),
+                           logits_bytes(context, setting, batch)}),
       .decoder =
           VaeDecoder::bytes(context, infinity_decoder_shape(setting, types.strip_bytes)).scratch};
 }

@@ -127,7 +127,7 @@ std::vector<TextView> InfinityRun::row_texts() const {
 void InfinityRun::read_texts(const Context& context, std::span<const TextView> texts) {
   Arena& scratch = *context.scratch;
   const ArenaScope scope(scratch);
-  const DType source_dtype = layers_.types.compute;
+  const DType source_dtype = kernels::activation_type(layers_.types.compute);
   float* pooled = scratch.take<float>(static_cast<size_t>(rows_ * config_.width)).data();
   void* source = scratch.take_bytes(static_cast<size_t>(text_tokens_ * config_.width) *
                                     dtype_bytes(source_dtype));

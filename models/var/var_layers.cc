@@ -41,7 +41,7 @@ TransformerBlock load_block(const VarConfig& config, DType compute, int64_t laye
   const std::string attn = fmt::format("blocks.{}.attn", layer);
   const std::string ffn = fmt::format("blocks.{}.ffn", layer);
   kernels::LinearSpec fc1 = product(config.width, config.ffn_width, compute);
-  fc1.output = compute;
+  fc1.output = kernels::activation_type(compute);
   fc1.activation = kernels::Activation::kGeluTanh;
   BlockWeights weights{
       .qkv =

@@ -33,14 +33,14 @@ size_t rounded(int64_t count, DType dtype = DType::kF32) {
 }
 
 // Logits of the largest group of images that are computed at once.
-size_t logits_bytes(const VarConfig& config, const Geometry& geometry, const Batch& batch,
-                    DType compute) {
+size_t logits_bytes(const Context& context, const VarConfig& config, const Geometry& geometry,
+                    const Batch& batch, DType compute) {
+  const HeadShape head = var_head_shape(config, compute);
   size_t largest = 0;
   for (int scale = 0; scale < geometry.num_scales(); ++scale) {
     const int64_t tokens = images_per_logits(geometry, scale, batch) * geometry.tokens(scale);
-    largest =
-        std::max(largest, ModulatedHead::scratch_bytes(var_head_shape(config, compute), tokens) +
-                              rounded(tokens * config.vocab));
+    largest = std::max(largest, ModulatedHead::scratch_bytes(context, head, tokens) +
+                                    rounded(tokens * config.vocab));
   }
   return largest;
 }
@@ -64,16 +64,17 @@ ModelMemory var_memory(const Context& context, const VarConfig& config, const Ge
                  rounded(BlockModulations::floats(norms, rows)) +
                  rounded(ModulatedHead::floats(head, rows)) +
                  static_cast<size_t>(batch.images()) * Arena::rounded(latent);
-  const size_t block = TransformerBlock::scratch_bytes(
-      var_block_shape(config, types.compute), rows * last_tokens, types.kv, attention_bytes);
-  const size_t start =
-      rounded(rows * config.width) + std::max(BlockModulations::scratch_bytes(norms, rows),
-                                              ModulatedHead::modulation_scratch_bytes(head, rows));
+  const size_t block =
+      TransformerBlock::scratch_bytes(context, var_block_shape(config, types.compute),
+                                      rows * last_tokens, types.kv, attention_bytes);
+  const size_t start = rounded(rows * config.width) +
+                       std::max(BlockModulations::scratch_bytes(context, norms, rows),
+                                ModulatedHead::modulation_scratch_bytes(context, head, rows));
   const size_t accept = rounded(batch.images() * last_tokens * config.latent_channels) +
                         rounded(last_tokens * config.latent_channels) +
                         VqQuantizer::bytes(context, quantizer).scratch;
-  memory.scratch =
-      std::max({block, start, accept, logits_bytes(config, geometry, batch, types.compute)});
+  memory.scratch = std::max(
+      {block, start, accept, logits_bytes(context, config, geometry, batch, types.compute)});
   memory.decoder = VaeDecoder::bytes(context, decoder).scratch;
   return memory;
 }

@@ -52,8 +52,8 @@ class Projections {
  public:
   Projections(const Context& context, const KvBenchSettings& settings, int64_t rows)
       : q_(make(context, settings, DType::kF32, settings.shape.geometry.query_heads, rows, 0)),
-        k_(make(context, settings, settings.kv(), settings.shape.geometry.kv_heads, rows, 1)),
-        v_(make(context, settings, settings.kv(), settings.shape.geometry.kv_heads, rows, 2)) {}
+        k_(make(context, settings, settings.kv, settings.shape.geometry.kv_heads, rows, 1)),
+        v_(make(context, settings, settings.kv, settings.shape.geometry.kv_heads, rows, 2)) {}
 
   LayerQkv at(int64_t layer, int step) const {
     const int64_t shift = (layer * 7 + step) % kNumShifts * kShiftElements;
@@ -82,18 +82,23 @@ class Projections {
 class BlockProducts {
  public:
   BlockProducts(const Context& context, const KvBenchSettings& settings, int64_t rows)
-      : context_(context), settings_(settings), rows_(rows) {
+      : context_(context),
+        settings_(settings),
+        rows_(rows),
+        tokens_(rows * most_tokens(settings.shape.geometry)) {
     const Geometry& geometry = settings.shape.geometry;
     const int64_t width = settings.shape.width();
     const int64_t ffn = settings.shape.ffn_width;
     add(width, (geometry.query_heads + 2 * geometry.kv_heads) * geometry.head_dim, {});
     add(width, width, {});
-    add(width, ffn, {.output = settings.compute, .activation = kernels::Activation::kGeluTanh});
+    add(width, ffn,
+        {.output = settings.activation(), .activation = kernels::Activation::kGeluTanh});
     add(ffn, width, {});
-    const int64_t tokens = rows * most_tokens(geometry);
     const int64_t widest = std::max(ffn, 3 * width);
-    x_ = random_values(context, settings.compute, {tokens, ffn}, kUnitRange, settings.seed);
-    y_ = Tensor(DType::kF32, {tokens, widest});
+    x_ = random_values(context, settings.activation(), {tokens_, ffn}, kUnitRange, settings.seed);
+    y_ = Tensor(DType::kF32, {tokens_, widest});
+    scratch_ = Arena(scratch_bytes_, "products");
+    context_.scratch = &scratch_;
     for (const Grid& grid : geometry.scales) {
       for (const auto& layer : layers_) layer->prepare(rows * grid.tokens());
     }
@@ -122,11 +127,16 @@ class BlockProducts {
     const Tensor weight =
         random_values(context_, DType::kF32, {out, in}, range, settings_.seed + layers_.size());
     layers_.push_back(context_.kernels->make_linear(context_, spec, {.matrix = weight.view()}));
+    scratch_bytes_ =
+        std::max(scratch_bytes_, context_.kernels->linear_scratch(context_, spec, tokens_));
   }
 
-  const Context& context_;
+  Context context_;  // with scratch memory
   const KvBenchSettings& settings_;
   int64_t rows_;
+  int64_t tokens_;  // of the largest step
+  size_t scratch_bytes_ = 0;
+  Arena scratch_;
   std::vector<std::unique_ptr<kernels::Linear>> layers_;
   Tensor x_;  // [rows * most tokens, ffn_width]
   Tensor y_;
@@ -148,7 +158,7 @@ Generation generate(const Context& context, const KvBenchSettings& settings, con
       .geometry = geometry,
       .rows = rows,
       .images = settings.images,
-      .kv_dtype = settings.kv(),
+      .kv_dtype = settings.kv,
       .softmax_scale = 1.0F / std::sqrt(static_cast<float>(geometry.head_dim)),
       .policy = &policy};
   KvCache cache({.layers = geometry.layers,
@@ -159,7 +169,7 @@ Generation generate(const Context& context, const KvBenchSettings& settings, con
                  .token_scores = policy.needs().token_scores()},
                 schedule, geometry.num_scales());
   const int64_t outputs = rows * most_tokens(geometry) * settings.shape.width();
-  Tensor out(settings.compute, {outputs});
+  Tensor out(settings.activation(), {outputs});
   Arena scratch(CachedAttention::scratch_bytes(context, setup, schedule), "activations");
   Context run_context = context;
   run_context.scratch = &scratch;
@@ -172,7 +182,7 @@ Generation generate(const Context& context, const KvBenchSettings& settings, con
     for (int64_t layer = 0; layer < geometry.layers; ++layer) {
       throw_if_cancelled(context);
       attention.run(run_context, layer, projections.at(layer, step),
-                    {.data = out.view().data, .dtype = settings.compute});
+                    {.data = out.view().data, .dtype = settings.activation()});
     }
     result.held_bytes = std::max<uint64_t>(result.held_bytes, cache.held_bytes());
   }

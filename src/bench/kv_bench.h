@@ -17,6 +17,7 @@
 #include "cache/kv_cache.h"
 #include "core/context.h"
 #include "core/dtype.h"
+#include "kernels/kernels.h"
 #include "policies/calibration.h"
 
 namespace nextscale {
@@ -25,16 +26,16 @@ struct KvBenchSettings {
   BenchShape shape;
   int64_t images = 1;
   int64_t rows_per_image = 2;   // guidance
-  DType compute = DType::kF32;  // of the products
-  DType cache = DType::kF32;    // f32, bf16 or i8
+  DType compute = DType::kF32;  // of the products: f32, bf16 or i8
+  DType kv = DType::kF32;       // of the current scale's keys and values: f32 or bf16
+  DType cache = DType::kF32;    // of cached ones: as kv, or i8
   int repeats = 3;
   uint64_t seed = 1;
   Clock clock = wall_seconds;         // thread_cpu_seconds with one thread alone
   std::vector<std::string> policies;  // specs as for --kv
   Calibration calibration;            // of shape.geometry
 
-  // Of the current scale's keys and values.
-  DType kv() const { return current_dtype(cache, compute); }
+  DType activation() const { return kernels::activation_type(compute); }
 };
 
 // Of the repeats.

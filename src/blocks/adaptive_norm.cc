@@ -12,15 +12,31 @@ kernels::LinearSpec product(int64_t in, int64_t out, DType compute) {
   return {.in_features = in, .out_features = out, .compute = compute};
 }
 
-size_t activated_bytes(int64_t rows, int64_t width, DType compute) {
-  return Arena::rounded(static_cast<size_t>(rows * width) * dtype_bytes(compute));
+// Scratch memory of a product and of what it multiplies.
+size_t product_scratch(const Context& context, const kernels::LinearSpec& spec, int64_t rows) {
+  const size_t x_bytes = static_cast<size_t>(rows * spec.in_features) *
+                         dtype_bytes(kernels::activation_type(spec.compute));
+  return Arena::rounded(x_bytes) + context.kernels->linear_scratch(context, spec, rows);
 }
 
-// silu(condition) in the type of the products; lies in scratch memory.
+// silu(condition) as such products read it; lies in scratch memory.
 const void* activate(const Context& context, const float* condition, int64_t count, DType compute) {
-  void* out = context.scratch->take_bytes(static_cast<size_t>(count) * dtype_bytes(compute));
-  context.kernels->silu(context, condition, out, compute, count);
+  const DType dtype = kernels::activation_type(compute);
+  void* out = context.scratch->take_bytes(static_cast<size_t>(count) * dtype_bytes(dtype));
+  context.kernels->silu(context, condition, out, dtype, count);
   return out;
+}
+
+kernels::LinearSpec block_product(const AdaptiveNormShape& shape) {
+  return product(shape.width, kNumBlockVectors * shape.width, shape.compute);
+}
+
+kernels::LinearSpec modulation_product(const HeadShape& shape) {
+  return product(shape.width, kNumHeadVectors * shape.width, shape.modulation_compute);
+}
+
+kernels::LinearSpec logits_product(const HeadShape& shape) {
+  return product(shape.width, shape.logits, shape.compute);
 }
 
 }  // namespace
@@ -28,8 +44,7 @@ const void* activate(const Context& context, const float* condition, int64_t cou
 BlockModulations::BlockModulations(const AdaptiveNormShape& shape, const BlockName& name,
                                    WeightLoader& loader)
     : shape_(shape) {
-  const kernels::LinearSpec spec =
-      product(shape.width, kNumBlockVectors * shape.width, shape.compute);
+  const kernels::LinearSpec spec = block_product(shape);
   if (shape.is_shared) products_.push_back(loader.linear("shared_ada_lin.1", spec));
   for (int64_t layer = 0; layer < shape.layers; ++layer) {
     if (shape.is_shared) {
@@ -84,22 +99,20 @@ int64_t BlockModulations::floats(const AdaptiveNormShape& shape, int64_t rows) {
 
 size_t BlockModulations::bytes(const Context& context, const AdaptiveNormShape& shape) {
   const auto layers = static_cast<size_t>(shape.layers);
-  const size_t each = context.kernels->linear_bytes(
-      context, product(shape.width, kNumBlockVectors * shape.width, shape.compute));
+  const size_t each = context.kernels->linear_bytes(context, block_product(shape));
   if (!shape.is_shared) return layers * each;
   return each + layers * static_cast<size_t>(kNumBlockVectors * shape.width) * sizeof(float);
 }
 
-size_t BlockModulations::scratch_bytes(const AdaptiveNormShape& shape, int64_t rows) {
-  return activated_bytes(rows, shape.width, shape.compute);
+size_t BlockModulations::scratch_bytes(const Context& context, const AdaptiveNormShape& shape,
+                                       int64_t rows) {
+  return product_scratch(context, block_product(shape), rows);
 }
 
 ModulatedHead::ModulatedHead(const HeadShape& shape, WeightLoader& loader)
     : shape_(shape),
-      modulation_(loader.linear(
-          "head_nm.ada_lin.1",
-          product(shape.width, kNumHeadVectors * shape.width, shape.modulation_compute))),
-      head_(loader.linear("head", product(shape.width, shape.logits, shape.compute))) {}
+      modulation_(loader.linear("head_nm.ada_lin.1", modulation_product(shape))),
+      head_(loader.linear("head", logits_product(shape))) {}
 
 void ModulatedHead::prepare_modulation(int64_t rows) { modulation_->prepare(rows); }
 
@@ -116,8 +129,9 @@ void ModulatedHead::prepare(int64_t num_tokens) { head_->prepare(num_tokens); }
 void ModulatedHead::run(const Context& context, const Input& input, float* out) const {
   const ArenaScope scope(*context.scratch);
   const int64_t num_tokens = input.rows * input.tokens;
+  const DType dtype = kernels::activation_type(shape_.compute);
   void* normed = context.scratch->take_bytes(static_cast<size_t>(num_tokens * shape_.width) *
-                                             dtype_bytes(shape_.compute));
+                                             dtype_bytes(dtype));
   context.kernels->layer_norm(context, {.x = input.x,
                                         .scale = input.vectors + kHeadScale * shape_.width,
                                         .shift = input.vectors + kHeadShift * shape_.width,
@@ -127,7 +141,7 @@ void ModulatedHead::run(const Context& context, const Input& input, float* out) 
                                         .width = shape_.width,
                                         .epsilon = shape_.norm_epsilon,
                                         .out = normed,
-                                        .out_dtype = shape_.compute});
+                                        .out_dtype = dtype});
   head_->run(context, normed, out, num_tokens);
 }
 
@@ -136,17 +150,18 @@ int64_t ModulatedHead::floats(const HeadShape& shape, int64_t rows) {
 }
 
 size_t ModulatedHead::bytes(const Context& context, const HeadShape& shape) {
-  return context.kernels->linear_bytes(context, product(shape.width, kNumHeadVectors * shape.width,
-                                                        shape.modulation_compute)) +
-         context.kernels->linear_bytes(context, product(shape.width, shape.logits, shape.compute));
+  return context.kernels->linear_bytes(context, modulation_product(shape)) +
+         context.kernels->linear_bytes(context, logits_product(shape));
 }
 
-size_t ModulatedHead::modulation_scratch_bytes(const HeadShape& shape, int64_t rows) {
-  return activated_bytes(rows, shape.width, shape.modulation_compute);
+size_t ModulatedHead::modulation_scratch_bytes(const Context& context, const HeadShape& shape,
+                                               int64_t rows) {
+  return product_scratch(context, modulation_product(shape), rows);
 }
 
-size_t ModulatedHead::scratch_bytes(const HeadShape& shape, int64_t num_tokens) {
-  return activated_bytes(num_tokens, shape.width, shape.compute);
+size_t ModulatedHead::scratch_bytes(const Context& context, const HeadShape& shape,
+                                    int64_t num_tokens) {
+  return product_scratch(context, logits_product(shape), num_tokens);
 }
 
 }  // namespace nextscale

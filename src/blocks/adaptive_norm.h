@@ -43,7 +43,7 @@ class BlockModulations {
   static int64_t floats(const AdaptiveNormShape& shape, int64_t rows);
   static size_t bytes(const Context& context, const AdaptiveNormShape& shape);
   // Taken from context.scratch by run().
-  static size_t scratch_bytes(const AdaptiveNormShape& shape, int64_t rows);
+  static size_t scratch_bytes(const Context& context, const AdaptiveNormShape& shape, int64_t rows);
 
  private:
   AdaptiveNormShape shape_;
@@ -81,8 +81,9 @@ class ModulatedHead {
   static int64_t floats(const HeadShape& shape, int64_t rows);
   static size_t bytes(const Context& context, const HeadShape& shape);
   // Taken from context.scratch by modulate() and by run().
-  static size_t modulation_scratch_bytes(const HeadShape& shape, int64_t rows);
-  static size_t scratch_bytes(const HeadShape& shape, int64_t num_tokens);
+  static size_t modulation_scratch_bytes(const Context& context, const HeadShape& shape,
+                                         int64_t rows);
+  static size_t scratch_bytes(const Context& context, const HeadShape& shape, int64_t num_tokens);
 
  private:
   HeadShape shape_;

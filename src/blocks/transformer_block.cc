@@ -19,6 +19,10 @@ void add_gated(const Context& context, const BlockInput& input, int64_t width, c
                                        .width = width});
 }
 
+kernels::LinearSpec product_spec(const BlockShape& shape, int64_t in, int64_t out) {
+  return {.in_features = in, .out_features = out, .compute = shape.compute};
+}
+
 }  // namespace
 
 TransformerBlock::TransformerBlock(const BlockShape& shape, BlockWeights weights)
@@ -38,9 +42,12 @@ void TransformerBlock::prepare_context(int64_t padded_tokens) {
   weights_.context_kv->prepare(padded_tokens);
 }
 
-size_t TransformerBlock::context_scratch_bytes(const BlockShape& shape, int64_t padded_tokens) {
+size_t TransformerBlock::context_scratch_bytes(const Context& context, const BlockShape& shape,
+                                               int64_t padded_tokens) {
   const int64_t features = 2 * shape.kv_heads * shape.head_dim;
-  return Arena::rounded(static_cast<size_t>(padded_tokens * features) * sizeof(float));
+  return Arena::rounded(static_cast<size_t>(padded_tokens * features) * sizeof(float)) +
+         context.kernels->linear_scratch(context, product_spec(shape, shape.width, features),
+                                         padded_tokens);
 }
 
 void TransformerBlock::project_context(const Context& context, const PackedContext& packed,
@@ -68,8 +75,7 @@ void TransformerBlock::project_context(const Context& context, const PackedConte
 
 size_t TransformerBlock::weight_bytes(const Context& context, const BlockShape& shape) {
   const auto product = [&](int64_t in, int64_t out) {
-    return context.kernels->linear_bytes(
-        context, {.in_features = in, .out_features = out, .compute = shape.compute});
+    return context.kernels->linear_bytes(context, product_spec(shape, in, out));
   };
   const int64_t width = shape.width;
   const int64_t q_features = shape.query_heads * shape.head_dim;
@@ -83,26 +89,32 @@ size_t TransformerBlock::weight_bytes(const Context& context, const BlockShape& 
          product(q_features, width) + static_cast<size_t>(2 * width) * sizeof(float);
 }
 
-size_t TransformerBlock::scratch_bytes(const BlockShape& shape, int64_t num_tokens, DType kv_dtype,
-                                       size_t attention_bytes) {
+size_t TransformerBlock::scratch_bytes(const Context& context, const BlockShape& shape,
+                                       int64_t num_tokens, DType kv_dtype, size_t attention_bytes) {
   const auto bytes = [&](int64_t features, DType dtype) {
     return Arena::rounded(static_cast<size_t>(num_tokens * features) * dtype_bytes(dtype));
   };
+  const auto product = [&](int64_t in, int64_t out) {
+    return context.kernels->linear_scratch(context, product_spec(shape, in, out), num_tokens);
+  };
   const int64_t q_features = shape.query_heads * shape.head_dim;
   const int64_t kv_features = shape.kv_heads * shape.head_dim;
-  const size_t normed = bytes(shape.width, shape.compute);
+  const size_t normed = bytes(shape.width, shape.activation());
+  const size_t attended = bytes(q_features, shape.activation());
+  const size_t projected = bytes(shape.width, DType::kF32) + product(q_features, shape.width);
   const size_t heads = bytes(q_features, DType::kF32) + 2 * bytes(kv_features, kv_dtype);
-  const size_t split = heads + std::max(normed + bytes(shape.qkv_features(), DType::kF32),
-                                        attention_bytes + bytes(q_features, shape.compute));
-  const size_t project = heads + bytes(q_features, shape.compute) + bytes(shape.width, DType::kF32);
+  const size_t qkv =
+      bytes(shape.qkv_features(), DType::kF32) + product(shape.width, shape.qkv_features());
+  const size_t attention =
+      heads + std::max({normed + qkv, attended + attention_bytes, attended + projected});
   const size_t ffn =
-      normed + bytes(shape.ffn_width, shape.compute) + bytes(shape.width, DType::kF32);
-  if (!shape.attends_context) return std::max({split, project, ffn});
+      normed + bytes(shape.ffn_width, shape.activation()) + bytes(shape.width, DType::kF32) +
+      std::max(product(shape.width, shape.ffn_width), product(shape.ffn_width, shape.width));
+  if (!shape.attends_context) return std::max(attention, ffn);
   const size_t q = bytes(q_features, DType::kF32);
-  const size_t attended = bytes(q_features, shape.compute);
-  const size_t cross = q + std::max({normed + q, attended + attention_bytes,
-                                     attended + bytes(shape.width, DType::kF32)});
-  return std::max({split, project, ffn, cross});
+  const size_t cross = q + std::max({normed + q + product(shape.width, q_features),
+                                     attended + attention_bytes, attended + projected});
+  return std::max({attention, ffn, cross});
 }
 
 void TransformerBlock::normalize(const Context& context, const BlockInput& input,
@@ -116,7 +128,7 @@ void TransformerBlock::normalize(const Context& context, const BlockInput& input
                                         .width = shape_.width,
                                         .epsilon = shape_.norm_epsilon,
                                         .out = out,
-                                        .out_dtype = shape_.compute});
+                                        .out_dtype = shape_.activation()});
 }
 
 void TransformerBlock::attention_branch(const Context& context, const BlockInput& input,
@@ -136,7 +148,7 @@ void TransformerBlock::attention_branch(const Context& context, const BlockInput
   void* v = take(kv_features, kv_dtype);
   {
     const ArenaScope scope(scratch);
-    void* normed = take(shape_.width, shape_.compute);
+    void* normed = take(shape_.width, shape_.activation());
     auto* qkv = static_cast<float*>(take(shape_.qkv_features(), DType::kF32));
     normalize(context, input, modulation.attention, modulation.stride, normed);
     weights_.qkv->run(context, normed, qkv, num_tokens);
@@ -155,9 +167,9 @@ void TransformerBlock::attention_branch(const Context& context, const BlockInput
                                            .v = v,
                                            .kv_dtype = kv_dtype});
   }
-  void* attended = take(q_features, shape_.compute);
+  void* attended = take(q_features, shape_.activation());
   attention.run(context, input.layer, {.q = q, .k = k, .v = v},
-                {.data = attended, .dtype = shape_.compute});
+                {.data = attended, .dtype = shape_.activation()});
   auto* projected = static_cast<float*>(take(shape_.width, DType::kF32));
   weights_.proj->run(context, attended, projected, num_tokens);
   add_gated(context, input, shape_.width, projected, modulation.attention.gate, modulation.stride);
@@ -174,7 +186,7 @@ void TransformerBlock::context_branch(const Context& context, const BlockInput& 
   auto* q = static_cast<float*>(take(q_features, DType::kF32));
   {
     const ArenaScope scope(scratch);
-    void* normed = take(shape_.width, shape_.compute);
+    void* normed = take(shape_.width, shape_.activation());
     auto* flat = static_cast<float*>(take(q_features, DType::kF32));
     // The same affine norm for every row.
     normalize(
@@ -190,7 +202,7 @@ void TransformerBlock::context_branch(const Context& context, const BlockInput& 
                                            .head_dim = shape_.head_dim,
                                            .q = q});
   }
-  void* attended = take(q_features, shape_.compute);
+  void* attended = take(q_features, shape_.activation());
   const auto head_dim = static_cast<double>(shape_.head_dim);
   context.kernels->attention(context,
                              {.rows = input.rows,
@@ -202,7 +214,7 @@ void TransformerBlock::context_branch(const Context& context, const BlockInput& 
                               .q = q,
                               .heads = input.context,
                               .out = attended,
-                              .out_dtype = shape_.compute});
+                              .out_dtype = shape_.activation()});
   auto* projected = static_cast<float*>(take(shape_.width, DType::kF32));
   weights_.context_proj->run(context, attended, projected, num_tokens);
   context.kernels->add(context, input.x, projected, num_tokens * shape_.width);
@@ -216,8 +228,8 @@ void TransformerBlock::ffn_branch(const Context& context, const BlockInput& inpu
   const auto take = [&](int64_t features, DType dtype) {
     return scratch.take_bytes(static_cast<size_t>(num_tokens * features) * dtype_bytes(dtype));
   };
-  void* normed = take(shape_.width, shape_.compute);
-  void* hidden = take(shape_.ffn_width, shape_.compute);
+  void* normed = take(shape_.width, shape_.activation());
+  void* hidden = take(shape_.ffn_width, shape_.activation());
   auto* y = static_cast<float*>(take(shape_.width, DType::kF32));
   normalize(context, input, modulation.ffn, modulation.stride, normed);
   weights_.fc1->run(context, normed, hidden, num_tokens);

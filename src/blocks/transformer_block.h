@@ -26,15 +26,16 @@ struct BlockShape {
   float norm_epsilon = 1e-6F;
   bool normalize_qk = false;  // cosine attention: unit q and k, q times its head's scale
   bool attends_context = false;
-  DType compute = DType::kF32;  // of the products: f32 or bf16
+  DType compute = DType::kF32;  // of the products: f32, bf16 or i8
 
+  DType activation() const { return kernels::activation_type(compute); }
   int64_t qkv_features() const { return (query_heads + 2 * kv_heads) * head_dim; }
 };
 
 struct BlockWeights {
   std::unique_ptr<kernels::Linear> qkv;   // [qkv_features, width]: q, k, v in order; f32 out
   std::unique_ptr<kernels::Linear> proj;  // [width, width], f32 out
-  std::unique_ptr<kernels::Linear> fc1;   // [ffn_width, width] with activation, compute-type out
+  std::unique_ptr<kernels::Linear> fc1;   // [ffn_width, width] with activation, activation-type out
   std::unique_ptr<kernels::Linear> fc2;   // [width, ffn_width], f32 out
   std::vector<float> head_scale;          // [query_heads], only with normalize_qk
 
@@ -77,7 +78,7 @@ struct BlockInput {
 
 // Several contexts, one behind the other.
 struct PackedContext {
-  const void* x = nullptr;                // [padded_tokens, width] in the compute type
+  const void* x = nullptr;                // [padded_tokens, width] in the activation type
   std::span<const int64_t> lengths = {};  // tokens of each
   int64_t padded_tokens = 0;              // at least their sum; prepared
 };
@@ -104,10 +105,11 @@ class TransformerBlock {
   static size_t weight_bytes(const Context& context, const BlockShape& shape);
   // Scratch memory that forward() takes, what attention itself takes included (the larger of the
   // two, if there is a context).
-  static size_t scratch_bytes(const BlockShape& shape, int64_t num_tokens, DType kv_dtype,
-                              size_t attention_bytes);
+  static size_t scratch_bytes(const Context& context, const BlockShape& shape, int64_t num_tokens,
+                              DType kv_dtype, size_t attention_bytes);
   // Scratch memory that project_context() takes.
-  static size_t context_scratch_bytes(const BlockShape& shape, int64_t padded_tokens);
+  static size_t context_scratch_bytes(const Context& context, const BlockShape& shape,
+                                      int64_t padded_tokens);
 
  private:
   void attention_branch(const Context& context, const BlockInput& input,

@@ -36,23 +36,27 @@ std::unique_ptr<kernels::Linear> WeightLoader::linear_without_bias(
 std::unique_ptr<kernels::Linear> WeightLoader::pack(const std::string& weight_name,
                                                     const kernels::LinearSpec& spec,
                                                     const ConstTensorView& bias) {
-  ConstTensorView weight = view(weight_name, Shape{spec.out_features, spec.in_features});
+  kernels::LinearWeights weights{
+      .matrix = view(weight_name, Shape{spec.out_features, spec.in_features}), .bias = bias};
+  std::vector<float> factors;
   Tensor wide;
-  if (weight.dtype == DType::kI8) {
-    wide = widened(weight_name, weight, spec.compute);
-    weight = std::as_const(wide).view();
+  if (weights.matrix.dtype == DType::kI8) {
+    factors = read(weight_name + std::string(kRowFactorsEnding), Shape{spec.out_features});
+    weights.row_factors = {factors.data(), DType::kF32, Shape{spec.out_features}};
+    if (spec.compute != DType::kI8) {
+      wide = widened(weights.matrix, factors, spec.compute);
+      weights.matrix = std::as_const(wide).view();
+    }
   }
-  auto result = context_.kernels->make_linear(context_, spec, {.matrix = weight, .bias = bias});
+  auto result = context_.kernels->make_linear(context_, spec, weights);
   loaded_bytes_ += result->packed_bytes();
   file_.drop(weight_name);
   return result;
 }
 
-Tensor WeightLoader::widened(const std::string& name, const ConstTensorView& matrix,
+Tensor WeightLoader::widened(const ConstTensorView& matrix, const std::vector<float>& factors,
                              DType dtype) const {
   const int64_t columns = matrix.shape[1];
-  const std::vector<float> factors =
-      read(name + std::string(kRowFactorsEnding), Shape{matrix.shape[0]});
   Tensor result(dtype, matrix.shape);
   parallel_for(context_.num_threads, matrix.shape[0], [&](int64_t row, int) {
     const float factor = factors[static_cast<size_t>(row)];

@@ -44,8 +44,9 @@ class WeightLoader {
   std::unique_ptr<kernels::Linear> pack(const std::string& weight_name,
                                         const kernels::LinearSpec& spec,
                                         const ConstTensorView& bias);
-  // An int8 matrix times the factors of its rows, in the type of the products.
-  Tensor widened(const std::string& name, const ConstTensorView& matrix, DType dtype) const;
+  // An int8 matrix times the factors of its rows, for products in f32 or bf16.
+  Tensor widened(const ConstTensorView& matrix, const std::vector<float>& factors,
+                 DType dtype) const;
 
   const Context& context_;
   const SafetensorsFile& file_;

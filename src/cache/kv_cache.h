@@ -68,8 +68,8 @@ struct CacheBytes {
 };
 
 // What a layer hands over for a cache of this type, with products in another.
-inline DType current_dtype(DType cached, DType compute) {
-  return cached == DType::kI8 ? compute : cached;
+inline DType current_dtype(DType cached, DType keys) {
+  return cached == DType::kI8 ? keys : cached;
 }
 
 class KvCache {

@@ -109,9 +109,9 @@ Plan Engine::State::choose_plan(const ResolvedRequest& request, const Events& ev
        format_bytes(plan.peak), format_bytes(plan.weights), format_bytes(plan.kv_cache),
        format_bytes(plan.activations), format_bytes(plan.decoder), format_bytes(limit),
        format_bytes(plan.peak - limit),
-       plan.batch > 1                  ? "--batch 1"
-       : types.compute != DType::kBF16 ? "--dtype bf16"
-                                       : "a smaller model, or close other programs");
+       plan.batch > 1                 ? "--batch 1"
+       : types.compute == DType::kF32 ? "--dtype bf16"
+                                      : "a smaller model, or close other programs");
 }
 
 void Engine::State::load(const Context& run_context) {
@@ -142,7 +142,7 @@ Recipe Engine::State::recipe(const ResolvedRequest& request, const ImageNumber& 
           .kv = request.kv,
           .calibration = measured == nullptr ? "" : calibration->path().string(),
           .calibration_sha256 = measured == nullptr ? "" : measured->sha256,
-          .dtype = std::string(dtype_name(types.compute)),
+          .dtype = std::string(precision_name(types.compute)),
           .kv_dtype = std::string(precision_name(types.cache)),
           .kv_bytes = kv_bytes};
 }

@@ -31,15 +31,13 @@ DType resolve(Precision precision, DType automatic) {
 }  // namespace
 
 RunTypes run_types(Precision dtype, Precision kv_dtype) {
-  if (dtype == Precision::kInt8) {
-    fail(ErrorCode::kUnsupported,
-         "--dtype: got int8, wanted auto, f32 or bf16; int8 is a type of the cache: --kv-dtype "
-         "int8");
-  }
+  const DType fast_float = kernels::has_fast_bf16() ? DType::kBF16 : DType::kF32;
   RunTypes types;
-  types.compute = resolve(dtype, kernels::has_fast_bf16() ? DType::kBF16 : DType::kF32);
-  types.cache = resolve(kv_dtype, types.compute);
-  types.kv = current_dtype(types.cache, types.compute);
+  types.compute = resolve(dtype, fast_float);
+  // Keys and values come out of int8 products as f32.
+  const DType keys = types.compute == DType::kI8 ? fast_float : types.compute;
+  types.cache = resolve(kv_dtype, keys);
+  types.kv = current_dtype(types.cache, keys);
   types.strip_bytes = kDecoderStrips.front();
   return types;
 }

@@ -25,7 +25,7 @@ struct RunSetup {
 
 RunSetup run_setup(const EngineOptions& options);
 
-// What the automatic types are here. Throws Error(kUnsupported) for products in int8.
+// What the automatic types are here.
 RunTypes run_types(Precision dtype, Precision kv_dtype);
 
 // The type as --dtype and --kv-dtype spell it.

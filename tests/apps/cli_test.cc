@@ -181,6 +181,23 @@ TEST_F(Cli, InspectPrintsTheCommandThatMakesThePictureAgain) {
   EXPECT_EQ(read_png(file("grid.png")), read_png(file("again.png")));
 }
 
+TEST_F(Cli, Int8ProductsAreRunPlannedBenchedAndRecorded) {
+  ASSERT_EQ(run(generate("--dtype int8 -o " + file("int8.png"))).code, 0);
+  EXPECT_THAT(run(kTool + " inspect " + file("int8.png")).output, HasSubstr("--dtype int8"));
+  const auto weights = [&](const std::string& dtype) {
+    const Result planned = run(kTool + " plan -m " + *model_ + " --json --dtype " + dtype);
+    EXPECT_EQ(planned.code, 0) << planned.output;
+    const auto plan = nlohmann::json::parse(planned.output);
+    EXPECT_EQ(plan.at("dtype"), dtype);
+    return plan.at("memory").at("weights_bytes").get<int64_t>();
+  };
+  EXPECT_LT(weights("int8"), weights("bf16"));
+  const Result bench =
+      run(kTool + " bench kv -m " + *model_ + " --repeats 1 --dtype int8 --kv-dtype int8 --json");
+  ASSERT_EQ(bench.code, 0) << bench.output;
+  EXPECT_EQ(nlohmann::json::parse(bench.output).at("dtype"), "int8");
+}
+
 TEST_F(Cli, FolderOutputWritesOneFileAPictureWithItsOwnRecipe) {
   ASSERT_EQ(run(generate("--class 2 -n 2 --first 5 -o " + file("pictures/"))).code, 0);
   for (const char* name : {"0001_000005.png", "0001_000006.png", "0002_000005.png"}) {

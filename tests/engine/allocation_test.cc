@@ -82,6 +82,7 @@ TEST(Allocations, ThereAreNoneInTheLayerLoop) {
   EXPECT_EQ(allocations(model, Precision::kF32, false), 0);
   EXPECT_GT(of_onednn, 0) << "the counter does not see what it should";
   EXPECT_EQ(allocations(model, Precision::kBF16, true), 0);
+  EXPECT_EQ(allocations(model, Precision::kInt8, false), 0);
 }
 
 TEST(Allocations, PoliciesMakeNone) {

@@ -74,9 +74,12 @@ TEST_P(Determinism, WithoutGuidanceUnconditionalRowsAreNotNeeded) {
   EXPECT_EQ(generate(1, 1, 2), generate(2, 4, 2));
 }
 
-INSTANTIATE_TEST_SUITE_P(Dtypes, Determinism, testing::Values(Precision::kF32, Precision::kBF16),
+INSTANTIATE_TEST_SUITE_P(Dtypes, Determinism,
+                         testing::Values(Precision::kF32, Precision::kBF16, Precision::kInt8),
                          [](const auto& dtype) {
-                           return dtype.param == Precision::kF32 ? "f32" : "bf16";
+                           return dtype.param == Precision::kF32    ? "f32"
+                                  : dtype.param == Precision::kBF16 ? "bf16"
+                                                                    : "int8";
                          });
 
 }  // namespace

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whole generations whose keys and values are kept as int8.
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,7 +8,6 @@
 
 #include "engine/trace_recorder.h"
 #include "nextscale/engine.h"
-#include "nextscale/error.h"
 #include "support/small_model.h"
 #include "support/temporary_folder.h"
 
@@ -92,16 +90,6 @@ TEST_F(Int8Runs, NeitherThreadsNorBatchChangeAPixelAndBytesAreAQuarter) {
     EXPECT_EQ(one, pictures(kv, 3, 3, &all_bytes)) << kv;
     EXPECT_EQ(all_bytes, 3 * one_bytes) << kv;
     EXPECT_EQ(one_bytes == kFullBytes, std::string_view(kv) == "full") << one_bytes;
-  }
-}
-
-TEST_F(Int8Runs, ProductsInInt8AreRefused) {
-  try {
-    const Engine engine({.model = model_, .dtype = Precision::kInt8});
-    FAIL() << "nothing was refused";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::kUnsupported);
-    EXPECT_THAT(error.what(), testing::HasSubstr("--kv-dtype int8"));
   }
 }
 

@@ -35,10 +35,12 @@ TEST_P(PlanOf, WeightsArePredictedToTheByte) {
   RandomVarShape shape = small_var_shape();
   shape.shared_adaln = GetParam();
   const std::string model = make_model(folder.path(), shape, DType::kF32).string();
-  for (const Precision dtype : {Precision::kF32, Precision::kBF16}) {
-    Engine engine({.model = model, .dtype = dtype});
-    engine.load();
-    EXPECT_EQ(engine.loaded_bytes(), engine.plan(request_for(1)).weights);
+  for (const Precision dtype : {Precision::kF32, Precision::kBF16, Precision::kInt8}) {
+    for (const Backend backend : {Backend::kCpu, Backend::kReference}) {
+      Engine engine({.model = model, .dtype = dtype, .backend = backend});
+      engine.load();
+      EXPECT_EQ(engine.loaded_bytes(), engine.plan(request_for(1)).weights);
+    }
   }
 }
 
