@@ -24,7 +24,7 @@ struct ConvertOptions {
   // Size of the picture that runs make unless told otherwise; empty for the published one. Only for
   // families that have a choice.
   std::string size{};
-  DType dtype = DType::kBF16;  // of matrices, f32 or bf16; vectors and embeddings stay f32
+  DType dtype = DType::kBF16;  // of matrices: f32, bf16 or i8; vectors and embeddings stay f32
   // Folder of a T5 as Hugging Face publishes it, for families that read prompts; empty: the model
   // folder gets no text encoder, and runs want features of texts.
   std::filesystem::path text_encoder{};

@@ -217,8 +217,8 @@ std::set<fs::path> source_files(std::span<const FolderFile> files) {
 }  // namespace
 
 void require_storable(DType dtype) {
-  if (dtype == DType::kF32 || dtype == DType::kBF16) return;
-  fail(ErrorCode::kUsage, "convert: got --dtype {}, wanted f32 or bf16", dtype_name(dtype));
+  if (dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kI8) return;
+  fail(ErrorCode::kUsage, "convert: got --dtype {}, wanted f32, bf16 or int8", dtype_name(dtype));
 }
 
 void write_model_folder(const ConvertOptions& options, json config,

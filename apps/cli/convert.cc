@@ -25,17 +25,14 @@ struct ConvertArguments {
   bool replace = false;
 };
 
-DType parse_text_dtype(const std::string& text) {
+DType parse_stored(const char* flag, const std::string& text) {
   if (text == "int8") return DType::kI8;
   if (text == "f32" || text == "bf16") return *parse_dtype(text);
-  fail(ErrorCode::kUsage, "--text-dtype: got '{}', wanted f32, bf16 or int8", printable(text));
+  fail(ErrorCode::kUsage, "{}: got '{}', wanted f32, bf16 or int8", flag, printable(text));
 }
 
 void convert(const ConvertArguments& options) {
   const FamilyRow& family = find_family(options.family);
-  if (options.dtype != "f32" && options.dtype != "bf16") {
-    fail(ErrorCode::kUsage, "--dtype: got '{}', wanted f32 or bf16", printable(options.dtype));
-  }
   const std::atomic<bool>& cancelled = cancel_on_signal();
   Progress progress;
   family.convert(
@@ -43,9 +40,9 @@ void convert(const ConvertArguments& options) {
        .vae = options.vae,
        .output = options.output,
        .patch_nums = options.patch_nums,
-       .dtype = *parse_dtype(options.dtype),
+       .dtype = parse_stored("--dtype", options.dtype),
        .text_encoder = options.text_encoder,
-       .text_dtype = parse_text_dtype(options.text_dtype),
+       .text_dtype = parse_stored("--text-dtype", options.text_dtype),
        .existing = options.replace ? ExistingFolder::kReplaceModel : ExistingFolder::kRefuse},
       [&](uint64_t done, uint64_t total, std::string_view what) {
         if (cancelled) {
@@ -76,7 +73,7 @@ void add_convert(CLI::App& app) {
       ->add_option("--patch-nums", options->patch_nums,
                    "Sides of the scales, where the checkpoint does not record them: 1,2,3,4")
       ->delimiter(',');
-  command->add_option("--dtype", options->dtype, "Type of the matrices: f32 or bf16")
+  command->add_option("--dtype", options->dtype, "Type of the matrices: f32, bf16 or int8")
       ->capture_default_str();
   command->add_option("--text-encoder", options->text_encoder,
                       "Folder of a T5 as Hugging Face publishes it, for families that read "

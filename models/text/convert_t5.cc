@@ -79,7 +79,7 @@ T5Source open_t5(const fs::path& folder) {
 }
 
 FolderFile t5_weights(const T5Source& source, DType dtype) {
-  if (dtype != DType::kI8) require_storable(dtype);
+  require_storable(dtype);
   std::vector<TensorInfo> tensors = t5_tensors(source.config);
   for (TensorInfo& tensor : tensors) {
     if (is_product(tensor)) tensor.dtype = dtype;

@@ -20,9 +20,15 @@ bool is_matrix(const TensorInfo& tensor) {
          tensor.name != "lvl_embed.weight";
 }
 
+// The small way from latents to tokens is multiplied in f32, never in eight bits.
+DType stored_dtype(const TensorInfo& tensor, DType dtype) {
+  if (!is_matrix(tensor)) return DType::kF32;
+  return dtype == DType::kI8 && tensor.name == "word_embed.weight" ? DType::kF32 : dtype;
+}
+
 std::vector<TensorInfo> stored_transformer(const VarConfig& config, DType dtype) {
   std::vector<TensorInfo> tensors = var_transformer_tensors(config);
-  for (TensorInfo& tensor : tensors) tensor.dtype = is_matrix(tensor) ? dtype : DType::kF32;
+  for (TensorInfo& tensor : tensors) tensor.dtype = stored_dtype(tensor, dtype);
   aligned_order(tensors);
   return tensors;
 }

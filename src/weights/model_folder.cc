@@ -126,8 +126,8 @@ ModelFolder open_model_folder(const fs::path& path) {
   folder.family = text_at(folder.config, "family").value_or("");
   if (folder.family.empty()) refuse(path, "names no family");
   const auto dtype = parse_dtype(text_at(folder.config, "weights_dtype").value_or(""));
-  if (dtype != DType::kF32 && dtype != DType::kBF16)
-    refuse(path, "has no weights_dtype f32 or bf16");
+  if (dtype != DType::kF32 && dtype != DType::kBF16 && dtype != DType::kI8)
+    refuse(path, "has no weights_dtype f32, bf16 or i8");
   folder.weights_dtype = *dtype;
   parse_files(folder);
   require_sizes(folder);

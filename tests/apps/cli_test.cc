@@ -339,6 +339,23 @@ TEST_F(Cli, FullDiskLeavesNothingBehind) {
   }
 }
 
+TEST_F(Cli, ConvertStoresEightBits) {
+  const std::string data = std::string(NEXTSCALE_TEST_DATA) + "/var/tiny_a/";
+  const auto convert = [&](const std::string& dtype) {
+    return run(kTool + " convert --family var --transformer " + data + "var.pth --vae " + data +
+               "vae.pth --patch-nums 1,2,3,4 --dtype " + dtype + " -o " + file("as_" + dtype));
+  };
+  EXPECT_THAT(convert("f16").output, HasSubstr("--dtype: got 'f16', wanted f32, bf16 or int8"));
+  ASSERT_EQ(convert("bf16").code, 0);
+  ASSERT_EQ(convert("int8").code, 0);
+  EXPECT_LT(fs::file_size(file("as_int8/model.safetensors")),
+            fs::file_size(file("as_bf16/model.safetensors")));
+  EXPECT_EQ(run(kTool + " inspect --verify " + file("as_int8")).code, 0);
+  const Result made = run(kTool + " generate -m " + file("as_int8") +
+                          " --class 3 --dtype int8 -o " + file("from_int8.png"));
+  EXPECT_EQ(made.code, 0) << made.output;
+}
+
 // The golden tests check in-process runs; the same tensors must come out of the tool.
 TEST_F(Cli, ConvertAndTraceGiveWhatTheLibraryGives) {
   const std::string data = std::string(NEXTSCALE_TEST_DATA) + "/var/tiny_a/";

@@ -80,6 +80,7 @@ TEST_P(TrueShapes, GenerateWithinThePlan) {
 INSTANTIATE_TEST_SUITE_P(Published, TrueShapes,
                          testing::Values(TrueShape{"d16_f32", 16, false, 256, "f32"},
                                          TrueShape{"d16_bf16", 16, false, 256, "bf16"},
+                                         TrueShape{"d16_int8", 16, false, 256, "int8"},
                                          TrueShape{"d20_bf16", 20, false, 256, "bf16"},
                                          TrueShape{"d24_bf16", 24, false, 256, "bf16"},
                                          TrueShape{"d30_f32", 30, false, 256, "f32"},

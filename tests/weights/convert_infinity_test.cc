@@ -150,13 +150,16 @@ INSTANTIATE_TEST_SUITE_P(Cases, ConvertInfinityGolden,
                                                           "tiny_sharded"),
                                           testing::Values(DType::kF32, DType::kBF16)));
 
-TEST_F(ConvertInfinity, StoresOnlyTheMatricesOfLayersInBf16) {
-  options_.dtype = DType::kBF16;
-  convert_infinity(options_);
-  const SafetensorsFile stored(options_.output / kTransformerName);
-  EXPECT_EQ(stored.find("block_chunks.1.module.0.ffn.fc1.weight")->dtype, DType::kBF16);
-  EXPECT_EQ(stored.find("block_chunks.1.module.0.ada_gss")->dtype, DType::kF32);
-  EXPECT_EQ(stored.find("shared_ada_lin.1.weight")->dtype, DType::kF32);
+TEST_F(ConvertInfinity, RoundsOnlyTheMatricesOfLayers) {
+  options_.existing = ExistingFolder::kReplaceModel;
+  for (const DType dtype : {DType::kBF16, DType::kI8}) {
+    options_.dtype = dtype;
+    convert_infinity(options_);
+    const SafetensorsFile stored(options_.output / kTransformerName);
+    EXPECT_EQ(stored.find("block_chunks.1.module.0.ffn.fc1.weight")->dtype, dtype);
+    EXPECT_EQ(stored.find("block_chunks.1.module.0.ada_gss")->dtype, DType::kF32);
+    EXPECT_EQ(stored.find("shared_ada_lin.1.weight")->dtype, DType::kF32);
+  }
 }
 
 TEST_F(ConvertInfinity, TakesBothNamingsOfTheVae) {

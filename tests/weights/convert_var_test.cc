@@ -237,6 +237,21 @@ TEST_F(ConvertVar, ReplacesAModelOnlyWhenAsked) {
   EXPECT_EQ(folder_.names(), (std::set<std::string>{"out", "var.pth", "vae.pth"}));
 }
 
+TEST_F(ConvertVar, StoresMatricesInInt8ExceptTheWayFromLatents) {
+  options_.dtype = DType::kI8;
+  convert_var(options_);
+  const SafetensorsFile stored(options_.output / kTransformerName);
+  EXPECT_EQ(open_model_folder(options_.output).weights_dtype, DType::kI8);
+  for (const char* name : {"blocks.0.ffn.fc1", "blocks.0.ada_lin.1", "head_nm.ada_lin.1", "head"}) {
+    const TensorInfo& matrix = *stored.find(std::string(name) + ".weight");
+    EXPECT_EQ(matrix.dtype, DType::kI8) << name;
+    EXPECT_EQ(stored.find(matrix.name + "_factors")->shape, Shape{matrix.shape[0]}) << name;
+  }
+  for (const char* name : {"word_embed.weight", "class_emb.weight", "pos_1LC", "head.bias"}) {
+    EXPECT_EQ(stored.find(name)->dtype, DType::kF32) << name;
+  }
+}
+
 TEST_F(ConvertVar, ReplacesNoModelThatHasOtherFilesBesideIt) {
   convert_var(options_);
   write_file(options_.output / "notes.txt", "mine");

@@ -85,7 +85,7 @@ INSTANTIATE_TEST_SUITE_P(
              "names no family"},
         Case{"family_other", [](json& config) { config["family"] = "hart"; }, kMismatch,
              "of the family \"hart\""},
-        Case{"dtype", [](json& config) { config["weights_dtype"] = "i8"; }, kBadFile,
+        Case{"dtype", [](json& config) { config["weights_dtype"] = "f16"; }, kBadFile,
              "weights_dtype"},
         Case{"files_absent", [](json& config) { config.erase("files"); }, kBadFile,
              "no list 'files'"},
