@@ -165,6 +165,10 @@ class Engine {
   // Throws Error(kMemory) if no batch size fits.
   Plan plan(const Request& request) const;
 
+  // What decides the pixels of a request beside its classes or prompts, its seed and its numbers of
+  // images, the model included: a JSON object, equal for equal settings. Throws as generate() does.
+  std::string settings(const Request& request) const;
+
   // Reads and packs the weights. Throws as generate() does.
   void load();
 
