@@ -109,16 +109,18 @@ void require_utf8(const std::string& text, const Place& place) {
 
 std::string FilePrompt::stem() const { return name.empty() ? fmt::format("{:06}", line) : name; }
 
-PromptFile::PromptFile(const std::filesystem::path& path)
-    : lines_(path, kMaxLineBytes),
-      form_(path.extension() == ".txt" ? Form::kPlainLines : Form::kJsonLines) {
-  if (form_ == Form::kPlainLines || path.extension() == ".jsonl") return;
+PromptForm prompt_form(const std::filesystem::path& path) {
+  if (path.extension() == ".txt") return PromptForm::kPlainLines;
+  if (path.extension() == ".jsonl") return PromptForm::kJsonLines;
   fail(
       ErrorCode::kUsage,
       "--prompts: got {}, wanted a .jsonl (an object with \"prompt\" a line) or a .txt (a prompt a "
       "line)",
       shown(path));
 }
+
+PromptFile::PromptFile(const std::filesystem::path& path, PromptForm form)
+    : lines_(path, kMaxLineBytes), form_(form) {}
 
 FilePrompt PromptFile::parse_json_line() const {
   const Place place(lines_);
@@ -142,7 +144,7 @@ FilePrompt PromptFile::parse_json_line() const {
 
 FilePrompt PromptFile::parse() const {
   require_utf8(lines_.text(), Place(lines_));
-  if (form_ == Form::kJsonLines) return parse_json_line();
+  if (form_ == PromptForm::kJsonLines) return parse_json_line();
   return {.line = lines_.number(),
           .prompt = {.text = text_of(lines_.text(), "prompt", Place(lines_))}};
 }

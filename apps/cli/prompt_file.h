@@ -34,23 +34,27 @@ struct FilePrompt {
   bool operator==(const FilePrompt&) const = default;
 };
 
+enum class PromptForm { kJsonLines, kPlainLines };
+
+// By the file's ending. Throws Error(kUsage) for others than .jsonl and .txt.
+PromptForm prompt_form(const std::filesystem::path& path);
+
 class PromptFile {
  public:
-  // Throws Error: kNotFound, kUsage (neither .jsonl nor .txt, or no regular file), kIo.
-  explicit PromptFile(const std::filesystem::path& path);
+  // Throws Error: kNotFound, kUsage (no regular file), kIo, and as prompt_form() does.
+  explicit PromptFile(const std::filesystem::path& path) : PromptFile(path, prompt_form(path)) {}
+  PromptFile(const std::filesystem::path& path, PromptForm form);
 
   // The next prompt; nothing at the end. Throws Error: kBadFile saying what is wrong in which line,
   // kIo.
   std::optional<FilePrompt> next();
 
  private:
-  enum class Form { kJsonLines, kPlainLines };
-
   FilePrompt parse() const;
   FilePrompt parse_json_line() const;
 
   LineReader lines_;
-  Form form_;
+  PromptForm form_;
 };
 
 struct PromptCounts {
