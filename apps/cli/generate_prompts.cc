@@ -3,6 +3,7 @@
 // is done.
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "core/error_format.h"
@@ -108,7 +109,9 @@ class PromptRun {
                         .height = image.image.height,
                         .kv_bytes = recipe ? recipe->kv_bytes : 0});
     ++num_done_;
-    if (!options_.json) fmt::print("{}\n", file.string());
+    if (options_.json) return;
+    fmt::print("{}\n", file.string());
+    std::fflush(stdout);  // a killed run has said what it made
   }
 
   void print_json() const {
