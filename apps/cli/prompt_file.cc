@@ -75,7 +75,7 @@ std::string name_problem(const std::string& name) {
 }
 
 std::string name_of(const json& value, const Place& place) {
-  const std::string name = text_of(value, "name", place);
+  std::string name = text_of(value, "name", place);
   const std::string problem = name_problem(name);
   if (problem.empty()) return name;
   place.refuse(fmt::format("\"name\" is '{}', {}", printable(name), problem));

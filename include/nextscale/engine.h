@@ -54,9 +54,10 @@ struct EngineOptions {
 
 // A setting that is the same at every scale, or a list with one value for each.
 struct PerScale {
-  PerScale(float value) : values{value} {}  // NOLINT(google-explicit-constructor)
-  PerScale(std::vector<float> list)
-      : values(std::move(list)) {}  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  PerScale(float value) : values{value} {}
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  PerScale(std::vector<float> list) : values(std::move(list)) {}
 
   std::vector<float> values;
 
