@@ -5,6 +5,9 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "calibrate/calibration_file.h"
 #include "calibrate/import_rankings.h"
@@ -14,6 +17,7 @@
 #include "core/memory_info.h"
 #include "models/registry.h"
 #include "progress.h"
+#include "prompt_file.h"
 #include "run_options.h"
 #include "weights/model_folder.h"
 #include "weights/sha256.h"
@@ -29,6 +33,7 @@ struct CalibrateOptions {
   std::string output;
   std::string heatkv;
   std::string scalekv;
+  std::string prompts;  // a file
   bool replace = false;
 
   bool imports() const { return !heatkv.empty() || !scalekv.empty(); }
@@ -61,10 +66,30 @@ void require_writable(const CalibrateOptions& options, const fs::path& output) {
   }
 }
 
+// Prompts of the file that get a sample, as far as there are so many.
+std::vector<Prompt> prompts_of_file(const CalibrateOptions& options) {
+  check_prompts(options.prompts, 1);
+  PromptFile file(options.prompts);
+  std::vector<Prompt> prompts;
+  while (std::cmp_less(prompts.size(), options.samples)) {
+    std::optional<FilePrompt> next = file.next();
+    if (!next) break;
+    if (!next->prompt.negative) next->prompt.negative = options.run.negative;
+    prompts.push_back(std::move(next->prompt));
+  }
+  return prompts;
+}
+
+Request sample_request(const CalibrateOptions& options) {
+  Request request = options.run.checked_request(options.prompts);
+  if (!options.prompts.empty()) request.prompts = prompts_of_file(options);
+  return request;
+}
+
 class Measurement {
  public:
   explicit Measurement(const CalibrateOptions& options)
-      : options_(options), output_(output_path(options)) {}
+      : options_(options), request_(sample_request(options)), output_(output_path(options)) {}
 
   void run() {
     require_writable(options_, output_);
@@ -77,9 +102,8 @@ class Measurement {
                                  plan.batch, plan.batch == 1 ? "" : "s"));
     };
     events.on_scale = [this](const ScaleEvent& event) { show(event); };
-    engine.calibrate(
-        {.request = options_.run.request, .samples = options_.samples, .output = output_.string()},
-        events);
+    engine.calibrate({.request = request_, .samples = options_.samples, .output = output_.string()},
+                     events);
     const auto seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_);
     progress_.note(fmt::format("{} samples in {:.2f} s, peak memory {}", options_.samples,
                                seconds.count(), format_bytes(peak_resident_bytes())));
@@ -101,16 +125,19 @@ class Measurement {
   }
 
   const CalibrateOptions& options_;
+  Request request_;
   fs::path output_;
   Progress progress_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-// An empty calibration of the model.
-CalibrationFile calibration_of(const std::string& path) {
-  const ModelFolder folder = open_model_folder(path);
+// An empty calibration of the model, for pictures of this size.
+CalibrationFile calibration_of(const EngineOptions& options) {
+  const ModelFolder folder = open_model_folder(options.model);
   const Geometry geometry =
-      describe_model(folder.family, {.config = folder.config, .folder = folder.path})->geometry();
+      describe_model(folder.family,
+                     {.config = folder.config, .folder = folder.path, .size = options.size})
+          ->geometry();
   CalibrationFile file;
   file.header = {.tool = "nextscale " NEXTSCALE_VERSION,
                  .model_id = folder.hash,
@@ -128,14 +155,14 @@ CalibrationFile calibration_of(const std::string& path) {
 CalibrationFile merge_target(const CalibrateOptions& options, const fs::path& output) {
   const std::string& model = options.run.engine.model;
   if (!fs::exists(output)) {
-    if (!model.empty()) return calibration_of(model);
+    if (!model.empty()) return calibration_of(options.run.engine);
     fail(ErrorCode::kUsage,
          "-o: there is no {} to merge into; name the model with -m to begin a new file",
          output.string());
   }
   CalibrationFile file = read_calibration_file(output);
   if (!model.empty()) {
-    const CalibrationFile wanted = calibration_of(model);
+    const CalibrationFile wanted = calibration_of(options.run.engine);
     require_model(file, output, wanted.header.model_id, wanted.header.geometry);
   }
   return file;
@@ -185,6 +212,10 @@ void add_calibrate(CLI::App& app) {
                    "Classes to take in turn, as numbers or names (default: spread evenly over the "
                    "model's)")
       ->delimiter(',');
+  options->run.add_prompts(*command);
+  command->add_option("--prompts", options->prompts,
+                      "A file of prompts to take in turn, .jsonl or .txt (of a .jsonl only "
+                      "\"prompt\" and \"negative\" matter)");
   command->add_option("--batch", options->run.request.batch,
                       "Pictures at a time, 0 for as many as fit, at most 4 (does not change the "
                       "result)");

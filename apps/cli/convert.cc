@@ -18,6 +18,7 @@ struct ConvertArguments {
   std::string transformer;
   std::string vae;
   std::vector<int64_t> patch_nums;
+  std::string size;
   std::string dtype = "bf16";
   std::string text_encoder;
   std::string text_dtype = "bf16";
@@ -40,6 +41,7 @@ void convert(const ConvertArguments& options) {
        .vae = options.vae,
        .output = options.output,
        .patch_nums = options.patch_nums,
+       .size = options.size,
        .dtype = parse_stored("--dtype", options.dtype),
        .text_encoder = options.text_encoder,
        .text_dtype = parse_stored("--text-dtype", options.text_dtype),
@@ -64,20 +66,28 @@ void add_convert(CLI::App& app) {
   const auto options = std::make_shared<ConvertArguments>();
   command->add_option("--family", options->family, "Model family (see `nextscale models`)")
       ->required();
-  command->add_option("--transformer", options->transformer, "Official file, such as var_d16.pth")
+  command
+      ->add_option("--transformer", options->transformer,
+                   "Official file or folder, such as var_d16.pth, infinity_2b_reg.pth or "
+                   "infinity_8b_weights")
       ->required();
-  command->add_option("--vae", options->vae,
-                      "Official file, such as vae_ch160v4096z32.pth (not for training checkpoints, "
-                      "which hold both)");
+  command->add_option(
+      "--vae", options->vae,
+      "Official file, such as vae_ch160v4096z32.pth or infinity_vae_d32reg.pth (not "
+      "for VAR's training checkpoints, which hold both)");
   command
       ->add_option("--patch-nums", options->patch_nums,
                    "Sides of the scales, where the checkpoint does not record them: 1,2,3,4")
       ->delimiter(',');
+  command->add_option(
+      "--size", options->size,
+      "Size of the pictures that runs make unless told otherwise, for families that "
+      "have a choice: 1M, 1024x768, 4:3@0.25M (default: the published one)");
   command->add_option("--dtype", options->dtype, "Type of the matrices: f32, bf16 or int8")
       ->capture_default_str();
   command->add_option("--text-encoder", options->text_encoder,
-                      "Folder of a T5 as Hugging Face publishes it, for families that read "
-                      "prompts (without: runs want --text-features)");
+                      "Folder of a T5 as Hugging Face publishes it, such as flan-t5-xl, for "
+                      "families that read prompts (without: runs want --text-features)");
   command
       ->add_option("--text-dtype", options->text_dtype,
                    "Type of the text encoder's matrices: f32, bf16 or int8")

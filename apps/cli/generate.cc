@@ -1,136 +1,90 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <chrono>
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "cancel.h"
 #include "command.h"
-#include "core/memory_info.h"
+#include "core/error_format.h"
+#include "generate_options.h"
+#include "generation_watch.h"
 #include "image/png.h"
 #include "output.h"
-#include "progress.h"
-#include "run_options.h"
+#include "text/text_features.h"
 
 namespace nextscale::cli {
 namespace {
 
-struct GenerateOptions {
-  RunOptions run;
-  std::string output = "nextscale.png";
-  std::string preview;
-  int64_t columns = 0;
-  bool json = false;
-  bool verbose = false;
-};
-
-std::string plan_text(const Plan& plan) {
-  return fmt::format(
-      "plan: {} at most (weights {}, key/value cache {}, activations {}, decoder {}, program {}), "
-      "{} image{} at a time",
-      format_bytes(plan.peak), format_bytes(plan.weights), format_bytes(plan.kv_cache),
-      format_bytes(plan.activations), format_bytes(plan.decoder), format_bytes(plan.process),
-      plan.batch, plan.batch == 1 ? "" : "s");
+// Classes or prompts of the request.
+int64_t num_subjects(const Request& request) {
+  if (!request.text_features.empty()) return count_text_features(request.text_features);
+  return static_cast<int64_t>(std::max(request.classes.size(), request.prompts.size()));
 }
 
-class Generation {
- public:
-  explicit Generation(const GenerateOptions& options)
-      : options_(options),
-        request_(options.run.request),
-        num_images_(static_cast<int64_t>(request_.classes.size()) * request_.images_each) {}
-
-  void run() {
-    PictureOutput output(options_.output, num_images_, options_.columns);
-    Engine engine(options_.run.engine_options());
-    Events events;
-    events.cancel = &cancel_on_signal();
-    events.on_plan = [this](const Plan& plan) {
-      plan_ = plan;
-      progress_.note(plan_text(plan));
-    };
-    events.on_scale = [this](const ScaleEvent& event) { show(event); };
-    events.on_image = [&](GeneratedImage image) { output.add(std::move(image)); };
-    if (!options_.preview.empty()) {
-      events.on_preview = [this](const Image& image) { write_png(options_.preview, image); };
+// A grid's recipe holds all prompts.
+void require_recordable(const Request& request) {
+  constexpr size_t kMostBytes = kMaxPngTextBytes / 2;  // the rest is for everything else
+  size_t bytes = 0;
+  for (const Prompt& prompt : request.prompts) {
+    for (const std::string& text : {prompt.text, prompt.negative.value_or("")}) {
+      bytes += nlohmann::json(text)
+                   .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)
+                   .size();
     }
-    engine.generate(request_, events);
-    const auto& files = output.finish();
-    progress_.note(fmt::format(
-        "{} image{} in {:.2f} s (reading and packing weights {:.2f} s, scales {:.2f} s), "
-        "peak memory {}, key/value cache {}",
-        num_images_, num_images_ == 1 ? "" : "s", seconds_since_start(),
-        engine.load_milliseconds() / 1e3, scale_milliseconds_ / 1e3,
-        format_bytes(peak_resident_bytes()), format_bytes(kv_bytes_)));
-    report(files, engine);
   }
+  if (bytes <= kMostBytes) return;
+  fail(ErrorCode::kUsage,
+       "-p: the prompts have {} bytes, more than a picture can record ({}); shorten them, or give "
+       "them in a file with --prompts",
+       bytes, kMostBytes);
+}
 
- private:
-  double seconds_since_start() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+void report(const GenerateOptions& options, const std::vector<std::filesystem::path>& files,
+            nlohmann::json summary) {
+  if (!options.json) {
+    for (const auto& file : files) fmt::print("{}\n", file.string());
+    return;
   }
-
-  void show(const ScaleEvent& event) {
-    if (first_scale_seconds_ == 0) {
-      first_scale_seconds_ = seconds_since_start() - event.milliseconds / 1e3;
-    }
-    scale_milliseconds_ += event.milliseconds;
-    kv_bytes_ = std::max(kv_bytes_, event.kv_bytes);
-    const auto scale = static_cast<uint64_t>(event.scale) + 1;
-    const auto num_scales = static_cast<uint64_t>(event.num_scales);
-    const auto done = static_cast<uint64_t>(event.first_image) * num_scales +
-                      scale * static_cast<uint64_t>(event.num_images);
-    progress_.show(
-        done, static_cast<uint64_t>(num_images_) * num_scales,
-        fmt::format("images {}-{} of {}, scale {}/{} ({}x{}): {:.1f} ms, key/value cache {}",
-                    event.first_image + 1, event.first_image + event.num_images, num_images_, scale,
-                    num_scales, event.height, event.width, event.milliseconds,
-                    format_bytes(event.kv_bytes)),
-        options_.verbose || scale == num_scales ? Progress::Line::kYes : Progress::Line::kNo);
-  }
-
-  void report(const std::vector<std::filesystem::path>& files, const Engine& engine) const {
-    if (!options_.json) {
-      for (const auto& file : files) fmt::print("{}\n", file.string());
-      return;
-    }
-    nlohmann::json result{{"files", nlohmann::json::array()},
-                          {"images", num_images_},
-                          {"seconds", seconds_since_start()},
-                          {"first_scale_seconds", first_scale_seconds_},
-                          {"load_seconds", engine.load_milliseconds() / 1e3},
-                          {"scale_seconds", scale_milliseconds_ / 1e3},
-                          {"kv_bytes", kv_bytes_},
-                          {"peak_bytes", peak_resident_bytes()},
-                          {"planned_bytes", plan_.peak},
-                          {"batch", plan_.batch}};
-    for (const auto& file : files) result["files"].push_back(file.string());
-    fmt::print("{}\n", result.dump(2));
-  }
-
-  const GenerateOptions& options_;
-  const Request& request_;
-  int64_t num_images_;
-  Progress progress_;
-  Plan plan_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  double first_scale_seconds_ = 0;  // from the start of the command to the first scale's
-  double scale_milliseconds_ = 0;
-  uint64_t kv_bytes_ = 0;
-};
+  summary["files"] = nlohmann::json::array();
+  for (const auto& file : files) summary["files"].push_back(file.string());
+  fmt::print("{}\n", summary.dump(2));
+}
 
 }  // namespace
 
+void generate_named(const GenerateOptions& options) {
+  const Request request = options.run.checked_request();
+  if (num_subjects(request) == 0) refuse_no_subject();
+  require_recordable(request);
+  const int64_t num_images = num_subjects(request) * request.images_each;
+  PictureOutput output(options.output, num_images, options.columns);
+  GenerationWatch watch(num_images, options.verbose ? ScaleLines::kAll : ScaleLines::kLast);
+  Engine engine(options.run.engine_options());
+  Events events = watch.events(0);
+  events.on_image = [&](GeneratedImage image) { output.add(std::move(image)); };
+  if (!options.preview.empty()) {
+    events.on_preview = [&](const Image& image) { write_png(options.preview, image); };
+  }
+  engine.generate(request, events);
+  const auto& files = output.finish();
+  watch.note_summary(engine);
+  report(options, files, watch.summary(engine));
+}
+
 void add_generate(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("generate", "Generate pictures");
+  CLI::App* command = app.add_subcommand("generate", "Generate pictures of classes or prompts");
   const auto options = std::make_shared<GenerateOptions>();
   options->run.add_to(*command);
-  command->add_option("-n,--images", options->run.request.images_each, "Pictures per class")
+  command->add_option("--prompts", options->prompts,
+                      "A file of prompts, .jsonl or .txt; -o names the folder of the pictures. An "
+                      "interrupted run goes on where it was when the same command is given again");
+  command
+      ->add_option("-n,--images", options->run.request.images_each,
+                   "Pictures of each class or prompt")
       ->capture_default_str();
-  command->add_option(
-      "--first", options->run.request.first_image,
-      "Number of the first picture of each class: -n 4 equals -n 2 and -n 2 --first 2");
+  command->add_option("--first", options->run.request.first_image,
+                      "Number of the first picture of each class or prompt: -n 4 equals -n 2 and "
+                      "-n 2 --first 2");
   command->add_option("--batch", options->run.request.batch,
                       "Pictures at a time, 0 for as many as fit, at most 4 (does not change them)");
   command
@@ -141,9 +95,14 @@ void add_generate(CLI::App& app) {
       ->check(CLI::NonNegativeNumber);
   command->add_option("--preview", options->preview,
                       "A .png file, rewritten after every scale with the first picture so far");
+  command->add_flag("--force", options->replace,
+                    "With --prompts: make pictures again that are in the folder and were made with "
+                    "other settings");
   command->add_flag("--json", options->json, "Print files, times and bytes as JSON");
   command->add_flag("-v,--verbose", options->verbose, "A line for every scale");
-  command->callback([options] { Generation(*options).run(); });
+  command->callback([options] {
+    options->prompts.empty() ? generate_named(*options) : generate_prompts(*options);
+  });
 }
 
 }  // namespace nextscale::cli

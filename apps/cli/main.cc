@@ -31,6 +31,13 @@ void name_environment(CLI::App& app) {
   for (CLI::App* command : app.get_subcommands({})) name_environment(*command);
 }
 
+// True for an option that takes the word behind it.
+bool takes_next(const CLI::App& command, const std::string& argument) {
+  if (!argument.starts_with('-')) return false;
+  const CLI::Option* option = command.get_option_no_throw(argument);
+  return option != nullptr && option->get_items_expected_min() > 0;
+}
+
 // Refuses a command or an option that does not exist, naming the nearest that does.
 void check_names(const CLI::App& app, const std::vector<std::string>& arguments) {
   std::vector<std::string> names;
@@ -54,9 +61,13 @@ void check_names(const CLI::App& app, const std::vector<std::string>& arguments)
   for (const CLI::Option* option : command->get_options()) {
     for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
   }
+  bool is_value = false;  // of the option before it, whatever it looks like
   for (const std::string& argument : arguments) {
     if (argument == "--") return;
-    if (argument.starts_with("--")) check("option", argument.substr(0, argument.find('=')));
+    if (argument.starts_with("--") && !is_value) {
+      check("option", argument.substr(0, argument.find('=')));
+    }
+    is_value = !is_value && takes_next(*command, argument);
   }
 }
 

@@ -19,33 +19,50 @@ namespace {
 // A grid is held in memory until the last picture is done.
 constexpr int64_t kMaxGridImages = 1000;
 
-// One recipe for all pictures of a grid: they differ in class and number only.
+// One recipe for all pictures of a grid: they differ in what they show and in number only.
 Recipe grid_recipe(const std::vector<GeneratedImage>& images) {
   Recipe recipe = *find_recipe(images.front().texts);
   recipe.classes.clear();
+  recipe.prompts.clear();
+  recipe.images_each = 0;
+  int64_t subject = -1;
   for (const GeneratedImage& image : images) {
-    if (recipe.classes.empty() || image.image_index == recipe.first_image) {
-      recipe.classes.push_back(image.class_index);
-    }
+    if (image.subject == 0) ++recipe.images_each;
+    if (image.subject == subject) continue;
+    subject = image.subject;
+    const Recipe own = *find_recipe(image.texts);
+    recipe.classes.insert(recipe.classes.end(), own.classes.begin(), own.classes.end());
+    recipe.prompts.insert(recipe.prompts.end(), own.prompts.begin(), own.prompts.end());
   }
-  recipe.images_each =
-      static_cast<int64_t>(images.size() / std::max<size_t>(1, recipe.classes.size()));
   return recipe;
+}
+
+bool is_folder(const std::string& path) { return path.ends_with('/') || fs::is_directory(path); }
+
+void require_writable(const fs::path& folder) {
+  if (access(folder.c_str(), W_OK | X_OK) == 0) return;
+  fail(ErrorCode::kIo, "-o: cannot write to {}; wanted an existing folder that may be written",
+       folder.string());
 }
 
 }  // namespace
 
-PictureOutput::PictureOutput(const std::string& path, int64_t num_images, int64_t columns)
-    : path_(path),
-      folder_(path.ends_with('/') || fs::is_directory(path)),
-      num_images_(num_images),
-      columns_(columns) {
+fs::path picture_folder(const std::string& path) {
+  if (!is_folder(path)) {
+    fail(ErrorCode::kUsage, "-o: got '{}', wanted a folder, ending in /", printable(path));
+  }
   std::error_code error;
-  if (folder_) fs::create_directories(path_, error);
-  const fs::path parent = folder_ ? path_ : path_.has_parent_path() ? path_.parent_path() : ".";
-  if (access(parent.c_str(), W_OK | X_OK) != 0) {
-    fail(ErrorCode::kIo, "-o: cannot write to {}; wanted an existing folder that may be written",
-         parent.string());
+  fs::create_directories(path, error);
+  require_writable(path);
+  return path;
+}
+
+PictureOutput::PictureOutput(const std::string& path, int64_t num_images, int64_t columns)
+    : path_(path), folder_(is_folder(path)), num_images_(num_images), columns_(columns) {
+  if (folder_) {
+    picture_folder(path);
+  } else {
+    require_writable(path_.has_parent_path() ? path_.parent_path() : ".");
   }
   if (!folder_ && path_.extension() != ".png") {
     fail(ErrorCode::kUsage, "-o: got '{}', wanted a name ending in .png, or a folder ending in /",
@@ -69,9 +86,11 @@ void PictureOutput::add(GeneratedImage image) {
     grid_.push_back(std::move(image));
     return;
   }
+  // Classes have a number of their own; what else is shown is counted.
+  const bool is_class = !find_recipe(image.texts)->classes.empty();
+  const int64_t subject = is_class ? image.class_index : image.subject;
   const fs::path file =
-      folder_ ? path_ / fmt::format("{:04}_{:06}.png", image.class_index, image.image_index)
-              : path_;
+      folder_ ? path_ / fmt::format("{:04}_{:06}.png", subject, image.image_index) : path_;
   write(file, image.image, image.texts);
 }
 

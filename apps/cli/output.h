@@ -11,6 +11,10 @@
 
 namespace nextscale::cli {
 
+// The folder that `path` means, made if it does not exist. Throws Error if pictures could not be
+// written there, kUsage if it is no folder and does not end in '/'.
+std::filesystem::path picture_folder(const std::string& path);
+
 class PictureOutput {
  public:
   // `path` is a folder if it exists as one or ends in '/', else a PNG file. Throws Error if
@@ -19,8 +23,7 @@ class PictureOutput {
 
   // Writes the picture, or keeps it for the grid.
   void add(GeneratedImage image);
-  // Writes the grid, if there is one, with `recipe` completed from the pictures. Returns what was
-  // written.
+  // Writes the grid, if there is one, with one recipe for all. Returns what was written.
   const std::vector<std::filesystem::path>& finish();
 
  private:

@@ -24,6 +24,7 @@ struct PlanOptions {
   RunOptions run;  // of which a plan reads types, threads, memory and guidance
   ModelChoice choice;
   int64_t batch = 1;
+  std::optional<int64_t> text_tokens;
   std::string kv = "full";
   std::string accounting = "engine";
   bool json = false;
@@ -76,7 +77,8 @@ struct PolicyChoice {
 void plan_run(const PlanOptions& options, const PlannedModel& model, const PolicyChoice& policy) {
   const EngineOptions engine = options.run.engine_options();
   const RunSetup setup = run_setup(engine);
-  const RunPlanner planner(model, setup, policy.values(), options.run.request.cfg);
+  const RunPlanner planner(model, setup, policy.values(),
+                           {.cfg = options.run.request.cfg, .text_tokens = options.text_tokens});
   // A published model may be planned for another machine than this one.
   const bool is_elsewhere = engine.memory_limit_bytes == 0 && find_known_model(model.name);
   const uint64_t limit = is_elsewhere ? std::numeric_limits<uint64_t>::max() : usable_bytes(engine);
@@ -138,6 +140,10 @@ void add_plan(CLI::App& app) {
                       "Picture size: 256, 512, 1024, or 0.06M, 0.25M, 0.60M, 1M, or other shapes "
                       "such as 3:2@1M or 1152x768 (default: the model's own)");
   command->add_option("--batch", options->batch, "Pictures at a time")->capture_default_str();
+  command->add_option(
+      "--text-tokens", options->text_tokens,
+      fmt::format("Tokens of every prompt, for models that read prompts (default: {})",
+                  kTypicalTextTokens));
   command->add_option("--kv", options->kv, "Cache policy (see `nextscale policies`)")
       ->capture_default_str();
   command->add_option("--calibration", run.engine.calibration,

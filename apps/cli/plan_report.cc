@@ -46,6 +46,11 @@ void print_subject(const PlanSubject& subject, std::string_view how) {
              geometry.query_heads, geometry.kv_heads, geometry.head_dim);
 }
 
+void print_prompts(const RunPlan& plan) {
+  if (plan.text_tokens == 0) return;
+  fmt::print("Prompts of {} are assumed (--text-tokens).\n", counted(plan.text_tokens, "token"));
+}
+
 void print_assumption(bool assumes_equal_heads) {
   if (!assumes_equal_heads) return;
   fmt::print(
@@ -127,6 +132,10 @@ void print_memory(const RunReport& report) {
       fmt::format("not known: this engine does not run {} models yet", report.subject.model.family);
   print_line("activations", plan.activations ? format_bytes(*plan.activations) : unknown);
   print_line("decoder", plan.decoder ? format_bytes(*plan.decoder) : unknown);
+  if (plan.text_encoder) {
+    print_line("text encoder", format_bytes(*plan.text_encoder) +
+                                   ", read layer by layer and released before the first scale");
+  }
   print_line("program", format_bytes(plan.process));
   print_line("total", fmt::format("{} {}", format_bytes(plan.peak),
                                   plan.is_complete() ? "at the most" : "and what is not known"));
@@ -217,6 +226,7 @@ json memory_json(const RunPlan& plan) {
           {"weights_bytes", plan.weights},
           {"activations_bytes", optional_json(plan.activations)},
           {"decoder_bytes", optional_json(plan.decoder)},
+          {"text_encoder_bytes", optional_json(plan.text_encoder)},
           {"process_bytes", plan.process},
           {"total_bytes", plan.peak},
           {"complete", plan.is_complete()}};
@@ -236,6 +246,7 @@ void print_text(const RunReport& report) {
     print_line(format_bytes(report.limit),
                (report.plan.is_complete() ? "" : "before what is not known: ") + fit_text(report));
   }
+  print_prompts(report.plan);
   print_assumption(report.plan.assumes_equal_heads);
 }
 
@@ -244,6 +255,7 @@ void print_json(const RunReport& report) {
   result["dtype"] = precision_name(report.types.compute);
   result["kv_dtype"] = precision_name(report.types.cache);
   result["assumes_equal_heads"] = report.plan.assumes_equal_heads;
+  result["text_tokens"] = report.plan.text_tokens;
   result["steps"] = steps_json(report.plan.steps);
   for (size_t step = 0; step < report.plan.kv_bytes.size(); ++step) {
     result["steps"][step]["kv_bytes"] = report.plan.kv_bytes[step];

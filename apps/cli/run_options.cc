@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run_options.h"
 
+#include <fmt/ranges.h>
+
 #include <optional>
 
 #include "core/error_format.h"
@@ -15,6 +17,36 @@ Precision parse_precision(const char* flag, const std::string& text) {
   if (text == "bf16") return Precision::kBF16;
   if (text == "int8") return Precision::kInt8;
   fail(ErrorCode::kUsage, "{}: got '{}', wanted auto, f32, bf16 or int8", flag, printable(text));
+}
+
+// Texts as they are typed: nothing in them is syntax. Given several times, all count.
+void add_texts(CLI::App& command, const std::string& name, std::vector<std::string>& target,
+               const std::string& help) {
+  command
+      .add_option(
+          name,
+          [&target](const CLI::results_t& texts) {
+            target = texts;
+            return true;
+          },
+          help)
+      ->type_name("TEXT")
+      ->allow_extra_args(false)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void add_text(CLI::App& command, const std::string& name, std::optional<std::string>& target,
+              const std::string& help) {
+  command
+      .add_option(
+          name,
+          [&target](const CLI::results_t& texts) {
+            target = texts.back();
+            return true;
+          },
+          help)
+      ->type_name("TEXT")
+      ->allow_extra_args(false);
 }
 
 }  // namespace
@@ -40,8 +72,10 @@ void add_per_scale(CLI::App& command, const std::string& name, std::optional<Per
 void RunOptions::add_to(CLI::App& command) {
   add_settings(command);
   command.add_option("--class", request.classes, "Classes, as numbers or names: 3,7 or tabby")
-      ->required()
       ->delimiter(',');
+  add_prompts(command);
+  command.add_option("--text-features", request.text_features,
+                     "Instead of prompts, a .safetensors file of what a text encoder made of them");
   command.add_option("--kv", request.kv, "Cache policy (see `nextscale policies`)")
       ->capture_default_str();
   command.add_option("--calibration", engine.calibration,
@@ -49,9 +83,25 @@ void RunOptions::add_to(CLI::App& command) {
                      "calibration.safetensors in the model folder)");
 }
 
+void RunOptions::add_prompts(CLI::App& command) {
+  add_texts(
+      command, "-p,--prompt", prompts,
+      "What the pictures show, for models that read prompts: \"a red apple\"; give several by "
+      "repeating it");
+  add_text(command, "--negative", negative,
+           "What they shall not show, for all prompts (default: the model's own \"no text\")");
+}
+
 void RunOptions::add_settings(CLI::App& command) {
   command.add_option("-m,--model", engine.model, "Model folder (made by `nextscale convert`)")
       ->required();
+  command.add_option("--size", engine.size,
+                     "Size of the pictures, for models that have a choice: 1024x768, 1M, "
+                     "4:3@0.25M; the nearest that the model knows is made (default: the model's "
+                     "own)");
+  command.add_option("--text-cache", engine.text_cache,
+                     "Folder that keeps what the text encoder made of prompts, so that none is "
+                     "encoded twice");
   command.add_option("-s,--seed", request.seed, "Seed of the random numbers")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
@@ -88,6 +138,32 @@ EngineOptions RunOptions::engine_options() const {
   if (!memory.empty()) options.memory_limit_bytes = parse_bytes("--memory", memory);
   options.backend = reference ? Backend::kReference : Backend::kCpu;
   return options;
+}
+
+Request RunOptions::checked_request(const std::string& prompt_file) const {
+  std::vector<std::string_view> given;
+  if (!request.classes.empty()) given.push_back("--class");
+  if (!prompts.empty()) given.push_back("-p");
+  if (!prompt_file.empty()) given.push_back("--prompts");
+  if (!request.text_features.empty()) given.push_back("--text-features");
+  if (given.size() > 1) {
+    fail(ErrorCode::kUsage, "{}: got {}, which say different things about what is shown; keep one",
+         given.back(), fmt::join(given, " and "));
+  }
+  if (negative && prompts.empty() && prompt_file.empty()) {
+    fail(ErrorCode::kUsage, "--negative: goes with prompts; give one with -p, or leave it out");
+  }
+  Request result = request;
+  for (const std::string& text : prompts) {
+    result.prompts.push_back({.text = text, .negative = negative});
+  }
+  return result;
+}
+
+void refuse_no_subject() {
+  fail(ErrorCode::kUsage,
+       "generate: nothing is named that could be shown; give --class, -p, --prompts or "
+       "--text-features");
 }
 
 }  // namespace nextscale::cli

@@ -21,18 +21,28 @@ struct RunOptions {
   std::string kv_dtype = "auto";
   std::string memory;
   bool reference = false;
+  std::vector<std::string> prompts;     // -p
+  std::optional<std::string> negative;  // of all prompts that have none of their own
 
   // Adds the options to a command; this object must outlive it.
   void add_to(CLI::App& command);
   // Those that do not say what is generated nor under which cache policy.
   void add_settings(CLI::App& command);
+  // -p and --negative.
+  void add_prompts(CLI::App& command);
   // What the texts mean. Throws Error(kUsage).
   EngineOptions engine_options() const;
+  // The request with the prompts of -p. `prompt_file` is the flag's value, where the command has
+  // it. Throws Error(kUsage) for more than one kind of subject.
+  Request checked_request(const std::string& prompt_file = {}) const;
 };
 
 // What the text of --dtype or --kv-dtype means. Throws Error(kUsage).
 Precision parse_dtype(const std::string& text);
 Precision parse_kv_dtype(const std::string& text);
+
+// Says what may be shown, where nothing was named.
+[[noreturn]] void refuse_no_subject();
 
 // Adds an option that takes one value, or a list with one for each scale.
 void add_per_scale(CLI::App& command, const std::string& name, std::optional<PerScale>& target,

@@ -18,14 +18,17 @@ struct TraceOptions {
 };
 
 void trace(const TraceOptions& options) {
-  Request request = options.run.request;
-  request.batch = static_cast<int64_t>(request.classes.size());
+  // More than there are pictures: a trace is of one batch.
+  constexpr int64_t kAllAtOnce = 1'000'000;
+  Request request = options.run.checked_request();
+  request.batch = kAllAtOnce;
   Engine engine(options.run.engine_options());
   TraceRecorder recorder(options.attention ? TraceRecorder::Attention::kYes
                                            : TraceRecorder::Attention::kNo);
   Events events;
   events.cancel = &cancel_on_signal();
   events.trace = &recorder;
+  events.on_note = [](const std::string& text) { fmt::print(stderr, "{}\n", text); };
   engine.generate(request, events);
   recorder.write(options.output);
   fmt::print("{}\n", options.output);

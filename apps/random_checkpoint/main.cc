@@ -11,6 +11,7 @@
 #include "apps/random_checkpoint/random_infinity.h"
 #include "apps/random_checkpoint/random_t5.h"
 #include "core/error_format.h"
+#include "models/infinity/published.h"
 
 namespace nextscale {
 namespace {
@@ -61,7 +62,12 @@ void add_flags(CLI::App& app, Flags& flags) {
 }
 
 void run_infinity(const Flags& flags) {
-  const InfinityConfig config = random_infinity_config(published_infinity_shape(flags.infinity));
+  const PublishedInfinity* published = find_published_infinity(flags.infinity);
+  if (published == nullptr) {
+    fail(ErrorCode::kUsage, "random checkpoint: there is no Infinity '{}'; wanted 125m, 2b or 8b",
+         printable(flags.infinity));
+  }
+  const InfinityConfig config = infinity_config(*published);
   std::filesystem::create_directories(flags.folder);
   if (!flags.only_vae) {
     const std::string ending = flags.shards > 1 ? "_weights" : ".pth";

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "apps/random_checkpoint/random_infinity.h"
 
-#include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "apps/random_checkpoint/random_tensors.h"
 #include "core/error_format.h"
 #include "models/infinity/infinity_tensors.h"
+#include "models/infinity/published.h"
 
 namespace nextscale {
 namespace {
 
 constexpr int64_t kLevelRows = 15;
-constexpr int64_t kFfnUnit = 256;  // the hidden width is a multiple of it
 
 // The buffers that the official files carry and the engine does not need.
 std::vector<TensorInfo> zero_biases(const InfinityConfig& config) {
@@ -29,24 +27,6 @@ std::vector<TensorInfo> zero_biases(const InfinityConfig& config) {
 
 }  // namespace
 
-RandomInfinityShape published_infinity_shape(const std::string& name) {
-  if (name == "2b") return {};
-  if (name == "125m") {
-    return {.layers = 12, .chunks = 4, .heads = 8, .head_dim = 96, .latent_channels = 16};
-  }
-  if (name == "8b") {
-    return {.layers = 40,
-            .chunks = 8,
-            .heads = 28,
-            .head_dim = 128,
-            .latent_channels = 14,
-            .patchify = true,
-            .multipliers = {1, 2, 4, 4}};
-  }
-  fail(ErrorCode::kUsage, "random checkpoint: there is no Infinity '{}'; wanted 125m, 2b or 8b",
-       printable(name));
-}
-
 InfinityConfig random_infinity_config(const RandomInfinityShape& shape) {
   InfinityConfig config;
   config.layers = shape.layers;
@@ -54,9 +34,7 @@ InfinityConfig random_infinity_config(const RandomInfinityShape& shape) {
   config.heads = shape.heads;
   config.head_dim = shape.head_dim;
   config.width = shape.heads * shape.head_dim;
-  // Half-way cases go to even, as in Python.
-  const int64_t units = std::llrint(4.0 * static_cast<double>(config.width) / double{kFfnUnit});
-  config.ffn_width = kFfnUnit * std::max<int64_t>(1, units);
+  config.ffn_width = infinity_ffn_width(config.width);
   config.pool_heads = shape.pool_heads;
   config.text_channels = shape.text_channels;
   config.text_tokens = shape.text_tokens;

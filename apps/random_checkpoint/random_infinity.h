@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <string>
 #include <vector>
 
 #include "models/infinity/config.h"
@@ -25,9 +24,6 @@ struct RandomInfinityShape {
   std::vector<int64_t> multipliers{1, 2, 4, 4, 4};
   int64_t num_res_blocks = 2;
 };
-
-// "125m", "2b" or "8b"; throws Error(kUsage) for another name.
-RandomInfinityShape published_infinity_shape(const std::string& name);
 
 // Throws Error(kUsage) for a shape that no model can have.
 InfinityConfig random_infinity_config(const RandomInfinityShape& shape);

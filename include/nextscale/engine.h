@@ -55,9 +55,10 @@ struct EngineOptions {
 
 // A setting that is the same at every scale, or a list with one value for each.
 struct PerScale {
-  PerScale(float value) : values{value} {}  // NOLINT(google-explicit-constructor)
-  PerScale(std::vector<float> list)
-      : values(std::move(list)) {}  // NOLINT(google-explicit-constructor)
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  PerScale(float value) : values{value} {}
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  PerScale(std::vector<float> list) : values(std::move(list)) {}
 
   std::vector<float> values;
 
@@ -165,6 +166,10 @@ class Engine {
 
   // Throws Error(kMemory) if no batch size fits.
   Plan plan(const Request& request) const;
+
+  // What decides the pixels of a request beside its classes or prompts, its seed and its numbers of
+  // images, the model included: a JSON object, equal for equal settings. Throws as generate() does.
+  std::string settings(const Request& request) const;
 
   // Reads and packs the weights. Throws as generate() does.
   void load();

@@ -2,11 +2,11 @@
 #include "models/infinity/infinity_checkpoint.h"
 
 #include <algorithm>
-#include <array>
 
 #include "core/error_format.h"
 #include "models/infinity/infinity_tensors.h"
 #include "models/infinity/picture_size.h"
+#include "models/infinity/published.h"
 #include "weights/file_error.h"
 
 namespace nextscale {
@@ -20,22 +20,8 @@ constexpr std::string_view kTrainingPrefix = "trainer/gpt_fsdp/";
 constexpr std::string_view kVaePrefix = "vae/";
 constexpr int64_t kPatchCells = 4;
 
-// What the authors recommend, by the shape of the transformer.
-struct Published {
-  int64_t layers;
-  int64_t width;
-  std::string_view size;
-  float cfg;
-  float tau;
-};
-
-constexpr std::array<Published, 3> kPublished{{
-    {12, 768, "0.06M", 4.0F, 0.5F},
-    {32, 2048, "1M", 4.0F, 0.5F},
-    {40, 3584, "1M", 3.0F, 1.0F},
-}};
-constexpr Published kUnpublished{0, 0, "1M", 4.0F, 0.5F};
-constexpr float kDefaultTopP = 0.97F;
+// Recommended for models that nobody published.
+constexpr PublishedInfinity kUnpublished{};
 
 void infer_layers(const CheckpointPart& transformer, InfinityConfig& config) {
   config.chunks = count_numbered(transformer, [](int64_t chunk) {
@@ -103,14 +89,15 @@ void infer_vae(const CheckpointPart& vae, InfinityConfig& config) {
 }
 
 void recommend(const CheckpointPart& transformer, const std::string& size, InfinityConfig& config) {
-  const auto* const known = std::ranges::find_if(kPublished, [&](const Published& row) {
-    return row.layers == config.layers && row.width == config.width;
+  const auto published = published_infinity();
+  const auto known = std::ranges::find_if(published, [&](const PublishedInfinity& model) {
+    return model.layers == config.layers && model.width() == config.width;
   });
-  const Published& settings = known == kPublished.end() ? kUnpublished : *known;
+  const PublishedInfinity& settings = known == published.end() ? kUnpublished : *known;
   config.default_size = size.empty() ? settings.size : size;
   config.default_cfg = {settings.cfg};
   config.default_tau = {settings.tau};
-  config.default_top_p = kDefaultTopP;
+  config.default_top_p = kInfinityTopP;
   if (find_infinity_picture(config.default_size)) return;
   fail(ErrorCode::kUsage, "--size: got '{}', wanted {}; or leave it out for {}", printable(size),
        kInfinityPictureForms, shown(transformer.checkpoint->path()));

@@ -261,6 +261,17 @@ Plan Engine::plan(const Request& request) const {
   return state_->choose_plan(state_->resolve(request), {});
 }
 
+std::string Engine::settings(const Request& request) const {
+  const ResolvedRequest resolved = state_->resolve(request);
+  nlohmann::json settings = deciding_settings(state_->recipe(resolved, resolved.image(0), 0));
+  settings.erase("seed");
+  settings.erase("calibration");  // its checksum tells
+  settings["kv"] = resolved.kv;
+  settings["model_id"] = state_->folder.hash;
+  settings["size"] = state_->model->size();
+  return settings.dump();
+}
+
 void Engine::load() { state_->load(state_->context); }
 
 void Engine::generate(const Request& request, const Events& events) {

@@ -137,8 +137,9 @@ std::string list_text(const PerScale& setting) {
   return fmt::format("{}", fmt::join(setting.values, ","));
 }
 
-// What the picture shows: prompts, or classes.
+// What the picture shows: prompts, what stands in for them, or classes.
 std::string subject_text(const Recipe& recipe) {
+  if (!recipe.text_features.empty()) return "text features " + recipe.text_features;
   if (recipe.prompts.empty()) return fmt::format("class {}", fmt::join(recipe.classes, ","));
   std::string text;
   for (const Prompt& prompt : recipe.prompts) {
@@ -150,19 +151,18 @@ std::string subject_text(const Recipe& recipe) {
 }
 
 std::string subject_flags(const Recipe& recipe) {
+  if (!recipe.text_features.empty()) return " --text-features " + quoted(recipe.text_features);
   if (recipe.prompts.empty()) return fmt::format(" --class {}", fmt::join(recipe.classes, ","));
   std::string flags;
   for (const Prompt& prompt : recipe.prompts) flags += " -p " + quoted(prompt.text);
   // One for all: only a file of prompts can give each its own.
   const std::optional<std::string>& negative = recipe.prompts.front().negative;
   if (negative) flags += " --negative " + quoted(*negative);
-  if (!recipe.text_features.empty()) flags += " --text-features " + quoted(recipe.text_features);
   return flags;
 }
 
 std::string guidance_flags(const Recipe& recipe) {
-  std::string flags = " --cfg " + list_text(recipe.cfg);
-  if (recipe.tau != 1.0F) flags += " --tau " + list_text(recipe.tau);
+  std::string flags = " --cfg " + list_text(recipe.cfg) + " --tau " + list_text(recipe.tau);
   if (!recipe.cfg_layers.empty()) {
     flags += fmt::format(" --cfg-layers={}", fmt::join(recipe.cfg_layers, ","));
   }

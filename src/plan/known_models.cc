@@ -41,15 +41,8 @@ constexpr std::array kOnecatSizes{k1M, k025M};
 constexpr int64_t kMixedPair = 6;
 constexpr int64_t kHalfPair = 4;
 
-// Counted from the official tensor lists; of text encoders what makes hidden states, of picture
-// tokenizers what decodes.
-constexpr ParameterCount kT5{"text encoder (T5-XL)", 1'223'527'424};
-constexpr std::array kInfinity125m{ParameterCount{"transformer", 125'168'000}, kT5,
-                                   ParameterCount{"picture decoder", 65'018'627}};
-constexpr std::array kInfinity2b{ParameterCount{"transformer", 2'204'697'152}, kT5,
-                                 ParameterCount{"picture decoder", 65'092'355}};
-constexpr std::array kInfinity8b{ParameterCount{"transformer", 8'376'082'128}, kT5,
-                                 ParameterCount{"picture decoder", 48'484'611}};
+// Of models that do not run here, counted from the official tensor lists; of text encoders what
+// makes hidden states, of picture tokenizers what decodes.
 constexpr std::array kHart{ParameterCount{"transformer", 732'399'168},
                            ParameterCount{"text encoder (Qwen2-1.5B)", 1'543'714'304},
                            ParameterCount{"picture decoder", 64'831'235}};
@@ -60,8 +53,8 @@ constexpr std::array kVargpt{ParameterCount{"visual decoder", 2'204'697'152},
 constexpr std::array kOnecat{ParameterCount{"transformer with three experts", 9'452'669'024},
                              ParameterCount{"picture decoder", 65'092'355}};
 
-constexpr std::string_view kCrossAttention =
-    "keys and values of the prompt for cross-attention, which depend on its length";
+constexpr std::string_view kTextEncoder =
+    "the text encoder, which is read layer by layer and released before the first scale";
 constexpr std::string_view kVargptUncounted =
     "keys and values of the prompt for cross-attention, and the language model's own cache (57344 "
     "bytes in 16 bit for every token of text and picture)";
@@ -81,8 +74,8 @@ constexpr std::array kModels{
                kInfinitySmallSizes,
                {},
                kMixedPair,
-               kInfinity125m,
-               kCrossAttention},
+               {},
+               kTextEncoder},
     KnownModel{"infinity-2b",
                "infinity",
                32,
@@ -92,8 +85,8 @@ constexpr std::array kModels{
                kInfinitySizes,
                {},
                kMixedPair,
-               kInfinity2b,
-               kCrossAttention},
+               {},
+               kTextEncoder},
     KnownModel{"infinity-8b",
                "infinity",
                40,
@@ -103,8 +96,8 @@ constexpr std::array kModels{
                kInfinitySizes,
                {},
                kMixedPair,
-               kInfinity8b,
-               kCrossAttention},
+               {},
+               kTextEncoder},
     KnownModel{
         "hart", "hart", 24, 24, 24, 64, kHartSizes, {Place::kFirstMap, 300}, kHalfPair, kHart},
     KnownModel{"vargpt-v1.1",

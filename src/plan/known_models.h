@@ -51,9 +51,9 @@ struct KnownModel {
   TextPrefix text = {};
   // Bytes of one key element and one value element, as the papers cache them.
   int64_t paper_pair_bytes = 0;
-  std::span<const ParameterCount> parameters = {};
-  std::string_view uncounted =
-      {};  // what else a run caches that no figure here holds; may be empty
+  std::span<const ParameterCount> parameters = {};  // of models that do not run here
+  // What else a run takes that no figure here holds; may be empty.
+  std::string_view uncounted = {};
 };
 
 std::span<const KnownModel> known_models();

@@ -3,10 +3,14 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <utility>
 #include <vector>
 
 #include "core/error_format.h"
 #include "core/suggest.h"
+#include "models/infinity/infinity_model.h"
+#include "models/infinity/picture_size.h"
+#include "models/infinity/published.h"
 #include "models/registry.h"
 #include "models/var/var_model.h"
 #include "weights/model_folder.h"
@@ -39,9 +43,19 @@ VarConfig published_var(const KnownModel& model, const PictureSize& size) {
           .class_names = "imagenet"};
 }
 
-std::unique_ptr<ModelDescription> describe_known(const KnownModel& model, const PictureSize& size) {
-  if (model.family == "var") return describe_var(published_var(model, size), {});
-  return nullptr;
+// The text that means exactly this picture, for Infinity's schedules.
+std::string size_text(const PictureChoice& picture) {
+  return picture_text({.aspect = picture.aspect, .num_scales = picture.size->num_scales});
+}
+
+std::unique_ptr<ModelDescription> describe_known(const KnownModel& model,
+                                                 const PictureChoice& picture) {
+  if (model.family == "var") return describe_var(published_var(model, *picture.size), {});
+  constexpr std::string_view kInfinityPrefix = "infinity-";
+  if (!model.name.starts_with(kInfinityPrefix)) return nullptr;
+  const auto* published = find_published_infinity(model.name.substr(kInfinityPrefix.size()));
+  NEXTSCALE_ASSERT(published != nullptr);
+  return describe_infinity(infinity_config(*published), {}, size_text(picture));
 }
 
 PlannedModel plan_known(const KnownModel& model, const ModelChoice& choice) {
@@ -51,7 +65,7 @@ PlannedModel plan_known(const KnownModel& model, const ModelChoice& choice) {
                       .size = std::string(picture.size->name),
                       .pixels = picture_pixels(model, picture),
                       .geometry = engine_geometry(model, picture),
-                      .description = describe_known(model, *picture.size),
+                      .description = describe_known(model, picture),
                       .parameters = model.parameters,
                       .uncounted = model.uncounted,
                       .paper = paper_model(model, picture)};
@@ -60,7 +74,7 @@ PlannedModel plan_known(const KnownModel& model, const ModelChoice& choice) {
 }
 
 PlannedModel plan_folder(const ModelChoice& choice) {
-  const ModelFolder folder = open_model_folder(choice.model);
+  ModelFolder folder = open_model_folder(choice.model);
   PlannedModel result{
       .name = choice.model,
       .family = folder.family,
@@ -70,6 +84,7 @@ PlannedModel plan_folder(const ModelChoice& choice) {
   result.pixels = result.description->image_pixels();
   result.geometry = result.description->geometry();
   result.paper = {.geometry = result.geometry, .pair_bytes = paper_pair_bytes(folder.family)};
+  result.folder = std::move(folder);
   return result;
 }
 

@@ -4,10 +4,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "models/model.h"
 #include "plan/known_models.h"
+#include "weights/model_folder.h"
 
 namespace nextscale {
 
@@ -25,9 +27,10 @@ struct PlannedModel {
   Geometry geometry = {};  // as caches and policies of this engine see it
   // Null for models of families that this engine does not run yet.
   std::unique_ptr<ModelDescription> description;
-  // What stands in for the description: counted parameters, and what else a run would cache.
+  std::optional<ModelFolder> folder = {};  // absent for published models
+  // What stands in for the description: counted parameters.
   std::span<const ParameterCount> parameters = {};
-  std::string_view uncounted = {};
+  std::string_view uncounted = {};  // what else a run takes
   PaperModel paper = {};
 };
 

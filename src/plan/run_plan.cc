@@ -4,7 +4,10 @@
 #include <algorithm>
 
 #include "cache/kv_cache.h"
+#include "core/error_format.h"
 #include "engine/memory_plan.h"
+#include "models/text/convert_t5.h"
+#include "models/text/prompt_encoder.h"
 #include "plan/planned_policy.h"
 
 namespace nextscale {
@@ -29,19 +32,44 @@ uint64_t held_bytes(const CacheShape& shape, const Schedule& lengths, int step) 
 uint64_t RunPlan::peak_kv_bytes() const { return std::ranges::max(kv_bytes); }
 
 RunPlanner::RunPlanner(const PlannedModel& model, const RunSetup& setup,
-                       const Calibration* calibration, const std::optional<PerScale>& cfg)
+                       const Calibration* calibration, const PlannedPictures& pictures)
     : model_(model), setup_(setup), calibration_(calibration) {
+  const std::optional<PerScale>& cfg = pictures.cfg;
   if (model.description == nullptr) {
     guidance_.strengths = cfg ? cfg->values : std::vector<float>{kSomeGuidance};
   } else {
     guidance_ =
         model.description->guidance({.cfg = cfg ? cfg->values : model.description->defaults().cfg});
   }
+  choose_texts(pictures);
+}
+
+void RunPlanner::choose_texts(const PlannedPictures& pictures) {
+  const TextShape text = model_.description == nullptr ? TextShape{} : model_.description->text();
+  if (text.channels == 0) {
+    if (!pictures.text_tokens) return;
+    fail(ErrorCode::kUsage, "--text-tokens: {} is not planned with prompts; leave it out",
+         model_.name);
+  }
+  text_tokens_ = pictures.text_tokens.value_or(std::min(kTypicalTextTokens, text.max_tokens));
+  if (text_tokens_ < 1 || text_tokens_ > text.max_tokens) {
+    fail(ErrorCode::kUsage, "--text-tokens: got {}, wanted 1 to {}, as many as {} reads",
+         text_tokens_, text.max_tokens, model_.name);
+  }
+  if (!model_.folder || !PromptEncoder::is_in(*model_.folder)) return;
+  encoder_ =
+      std::make_unique<T5Encoder>(parse_t5_config(model_.folder->config.at("text_encoder")),
+                                  model_.folder->path / kTextEncoderName, setup_.types.compute);
 }
 
 Batch RunPlanner::batch(int64_t images) const {
   Batch batch;
-  batch.classes.assign(static_cast<size_t>(images), 0);
+  if (text_tokens_ > 0) {
+    const TextCondition text{.text = {.features = nullptr, .tokens = text_tokens_}};
+    batch.texts.assign(static_cast<size_t>(images), text);
+  } else {
+    batch.classes.assign(static_cast<size_t>(images), 0);
+  }
   batch.guidance = guidance_;
   return batch;
 }
@@ -88,6 +116,10 @@ void RunPlanner::add_memory(const Policy& policy, int64_t images, uint64_t limit
   plan->activations = memory.activations;
   plan->decoder = memory.decoder;
   plan->peak = memory.peak;
+  if (encoder_ == nullptr) return;
+  const std::vector<int64_t> lengths(static_cast<size_t>(images), text_tokens_);
+  plan->text_encoder = encoder_->memory(setup_.context, lengths).peak();
+  plan->peak = std::max(plan->peak, plan->process + *plan->text_encoder);
 }
 
 void RunPlanner::add_known_memory(const Policy& policy, int64_t images, RunPlan* plan) const {
@@ -107,6 +139,7 @@ RunPlan RunPlanner::plan(const RunQuestion& question, uint64_t limit) const {
   RunPlan plan;
   plan.assumes_equal_heads = planned.assumes_equal_heads;
   plan.process = setup_.process_bytes;
+  plan.text_tokens = text_tokens_;
   plan.steps = step_costs(
       {.geometry = model_.geometry, .policy = policy, .sequences = sequences(question.images)});
   const Schedule lengths = expected_lengths(policy, model_.geometry);

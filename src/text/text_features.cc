@@ -15,6 +15,7 @@ namespace {
 
 constexpr std::string_view kPrompts = "text_features";
 constexpr std::string_view kNegatives = "negative_text_features";
+constexpr std::string_view kNoFeatures = "has no tensor 'text_features'";
 
 class FeatureReader {
  public:
@@ -22,15 +23,15 @@ class FeatureReader {
       : file_(path), limits_(limits) {}
 
   // `name` alone, or `name`.0, `name`.1, … without a gap; empty if the file has none of them.
-  std::vector<Tensor> read_all(std::string_view name) {
-    std::vector<Tensor> result;
-    if (const TensorInfo* single = file_.find(name)) result.push_back(read(*single));
+  std::vector<const TensorInfo*> find_all(std::string_view name) const {
+    std::vector<const TensorInfo*> result;
+    if (const TensorInfo* single = file_.find(name)) result.push_back(single);
     const std::string numbered = std::string(name) + ".";
     const bool is_numbered = result.empty();
     while (is_numbered) {
       const TensorInfo* next = file_.find(numbered + std::to_string(result.size()));
       if (next == nullptr) break;
-      result.push_back(read(*next));
+      result.push_back(next);
     }
     const auto named = std::ranges::count_if(
         file_.tensors(), [&](const TensorInfo& each) { return each.name.starts_with(numbered); });
@@ -38,6 +39,12 @@ class FeatureReader {
     fail(ErrorCode::kMismatch,
          "text features: {} has {} tensors '{}…', wanted '{}' alone or '{}0', '{}1' and so on",
          shown(file_.path()), named, numbered, name, numbered, numbered);
+  }
+
+  std::vector<Tensor> read_all(std::string_view name) {
+    std::vector<Tensor> result;
+    for (const TensorInfo* each : find_all(name)) result.push_back(read(*each));
+    return result;
   }
 
   [[noreturn]] void refuse(std::string_view problem) const {
@@ -75,12 +82,19 @@ TextFeatures read_text_features(const std::filesystem::path& path,
                                 const TextFeatureLimits& limits) {
   FeatureReader reader(path, limits);
   TextFeatures features{reader.read_all(kPrompts), reader.read_all(kNegatives)};
-  if (features.prompts.empty()) reader.refuse("has no tensor 'text_features'");
+  if (features.prompts.empty()) reader.refuse(kNoFeatures);
   if (!features.negatives.empty() && features.negatives.size() != features.prompts.size()) {
     reader.refuse(fmt::format("has {} prompts and {} negative ones, wanted one for each",
                               features.prompts.size(), features.negatives.size()));
   }
   return features;
+}
+
+int64_t count_text_features(const std::filesystem::path& path) {
+  const FeatureReader reader(path, {});
+  const auto count = static_cast<int64_t>(reader.find_all(kPrompts).size());
+  if (count == 0) reader.refuse(kNoFeatures);
+  return count;
 }
 
 }  // namespace nextscale

@@ -28,4 +28,8 @@ struct TextFeatureLimits {
 // names or shapes), kIo.
 TextFeatures read_text_features(const std::filesystem::path& path, const TextFeatureLimits& limits);
 
+// How many prompts the file stands in for, by the names of its tensors alone. Throws Error:
+// kNotFound, kBadFile, kMismatch, kIo.
+int64_t count_text_features(const std::filesystem::path& path);
+
 }  // namespace nextscale

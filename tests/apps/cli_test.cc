@@ -3,15 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#include <array>
 #include <csignal>
-#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "apps/tool.h"
 #include "engine/trace_recorder.h"
 #include "image/png.h"
 #include "nextscale/engine.h"
@@ -24,24 +22,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
-
-struct Result {
-  int code = -1;
-  std::string output;  // of stdout and stderr
-};
-
-Result run(const std::string& command) {
-  Result result;
-  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
-  std::array<char, 4096> buffer{};
-  while (const size_t count = fread(buffer.data(), 1, buffer.size(), pipe)) {
-    result.output.append(buffer.data(), count);
-  }
-  result.code = WEXITSTATUS(pclose(pipe));
-  return result;
-}
-
-const std::string kTool = NEXTSCALE_CLI;
 
 class Cli : public testing::Test {
  protected:
@@ -74,6 +54,10 @@ TEST_F(Cli, MistakesGetOneSentenceAndTheirExitCode) {
   expect(kTool + " generat", 2, "did you mean generate");
   expect(kTool + " generate --sed 1", 2, "did you mean --seed");
   expect(kTool, 2, "--help");
+  expect(kTool + " generate -m " + *model_ + " --seed 1", 2, "nothing is named");
+  expect(generate("-p 'a cat' -o " + file("x.png")), 2, "--class and -p");
+  expect(generate("--negative 'a cat' -o " + file("x.png")), 2, "goes with prompts");
+  expect(kTool + " generate -m " + *model_ + " --size 64 --class 1", 2, "leave it out");
   expect(kTool + " generate -m /nowhere --class 1", 3, "/nowhere");
   expect(generate("--class 99 -o " + file("x.png")), 3, "99");
   expect(generate("-s -1"), 2, "seed");
@@ -218,22 +202,10 @@ TEST_F(Cli, PreviewEndsAsThePicture) {
 }
 
 TEST_F(Cli, InterruptLeavesNothingBehind) {
-  int progress[2];
-  ASSERT_EQ(pipe(progress), 0);
-  const pid_t child = fork();
-  if (child == 0) {
-    dup2(progress[1], STDERR_FILENO);
-    execl(kTool.c_str(), kTool.c_str(), "generate", "-m", model_->c_str(), "--class", "1", "-n",
-          "1000", "-o", file("never.png").c_str(), nullptr);
-    _exit(1);
-  }
-  close(progress[1]);
-  char first = 0;
-  ASSERT_EQ(read(progress[0], &first, 1), 1);  // the plan: it is running
-  kill(child, SIGINT);
-  int status = 0;
-  waitpid(child, &status, 0);
-  close(progress[0]);
+  // The plan says that it is running.
+  const int status =
+      stop_at({"generate", "-m", *model_, "--class", "1", "-n", "1000", "-o", file("never.png")},
+              "plan", SIGINT);
   ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 130);
   for (const auto& entry : fs::directory_iterator(folder_->path())) {
@@ -241,37 +213,14 @@ TEST_F(Cli, InterruptLeavesNothingBehind) {
   }
 }
 
-// Runs until a line on stderr holds `sign`, then kills it as no program can prevent.
-void kill_at(const std::vector<std::string>& arguments, const std::string& sign) {
-  int progress[2];
-  ASSERT_EQ(pipe(progress), 0);
-  const pid_t child = fork();
-  if (child == 0) {
-    dup2(progress[1], STDERR_FILENO);
-    std::vector<char*> words{const_cast<char*>(kTool.c_str())};
-    for (const std::string& word : arguments) words.push_back(const_cast<char*>(word.c_str()));
-    words.push_back(nullptr);
-    execv(kTool.c_str(), words.data());
-    _exit(1);
-  }
-  close(progress[1]);
-  std::string seen;
-  char letter = 0;
-  while (seen.find(sign) == std::string::npos && read(progress[0], &letter, 1) == 1) seen += letter;
-  kill(child, SIGKILL);
-  int status = 0;
-  waitpid(child, &status, 0);
-  close(progress[0]);
-  EXPECT_TRUE(WIFSIGNALED(status)) << seen;
-}
-
 TEST_F(Cli, AKilledCalibrationGoesOnAndEndsWithTheSameFile) {
   const std::string settings = " calibrate -m " + *model_ + " -n 60 --batch 1 -t 1 --dtype f32 -o ";
   const std::string output = file("killed.safetensors");
   ASSERT_EQ(run(kTool + settings + file("whole.safetensors")).code, 0);
-  kill_at({"calibrate", "-m", *model_, "-n", "60", "--batch", "1", "-t", "1", "--dtype", "f32",
-           "-o", output},
-          "samples 5-5");
+  const int status = stop_at({"calibrate", "-m", *model_, "-n", "60", "--batch", "1", "-t", "1",
+                              "--dtype", "f32", "-o", output},
+                             "samples 5-5", SIGKILL);
+  EXPECT_TRUE(WIFSIGNALED(status));
   ASSERT_FALSE(fs::exists(output));
   ASSERT_TRUE(fs::exists(output + ".partial"));
   const Result resumed = run(kTool + settings + output);

@@ -27,7 +27,7 @@ class KnownRun : public testing::Test {
 
   const RunSetup setup_ = run_setup({.dtype = Precision::kBF16});
   const PlannedModel model_ = choose_model({.model = "var-d16", .size = ""});
-  const RunPlanner planner_{model_, setup_, nullptr, std::nullopt};
+  const RunPlanner planner_{model_, setup_, nullptr, {}};
 };
 
 TEST(RunPlan, OfAFolderIsTheEnginesOwn) {
@@ -37,7 +37,8 @@ TEST(RunPlan, OfAFolderIsTheEnginesOwn) {
   const PlannedModel model = choose_model({.model = path, .size = ""});
   const RunSetup setup = run_setup(options);
   for (const char* kv : {"full", "h2o:budget=40%", "snapkv:budget=9tok"}) {
-    const RunPlan plan = RunPlanner(model, setup, nullptr, 2.0F).plan(question(kv, 3), kNoLimit);
+    const RunPlan plan =
+        RunPlanner(model, setup, nullptr, {.cfg = 2.0F}).plan(question(kv, 3), kNoLimit);
     Request request{.classes = {"1"}, .images_each = 3, .cfg = 2.0F, .kv = kv, .batch = 3};
     const Plan engine = Engine(options).plan(request);
     EXPECT_EQ(plan.weights, engine.weights) << kv;
@@ -61,7 +62,7 @@ TEST_F(KnownRun, HoldsEachStepWhatItsTokensTake) {
 }
 
 TEST_F(KnownRun, WithoutGuidanceRunsHalfTheSequences) {
-  const RunPlanner unguided(model_, setup_, nullptr, 0.0F);
+  const RunPlanner unguided(model_, setup_, nullptr, {.cfg = 0.0F});
   EXPECT_EQ(unguided.sequences(3), 3);
   EXPECT_EQ(planner_.sequences(3), 6);
 }
@@ -106,13 +107,44 @@ TEST_F(KnownRun, WhereNothingFitsTheSmallestRunSaysWhatItLacks) {
 TEST(RunPlan, OfAFamilyThatDoesNotRunLeavesUnknownPartsOut) {
   const RunSetup setup = run_setup({.dtype = Precision::kBF16});
   const PlannedModel model = choose_model({.model = "onecat-3b", .size = "512"});
-  const RunPlan plan =
-      RunPlanner(model, setup, nullptr, std::nullopt).plan(question("full", 1), kNoLimit);
+  const RunPlan plan = RunPlanner(model, setup, nullptr, {}).plan(question("full", 1), kNoLimit);
   EXPECT_FALSE(plan.is_complete());
   EXPECT_FALSE(plan.activations.has_value());
   EXPECT_FALSE(plan.decoder.has_value());
   EXPECT_EQ(plan.weights, 2U * (9'452'669'024 + 65'092'355));
   EXPECT_EQ(plan.peak, plan.process + plan.weights + plan.reserved_kv_bytes);
+}
+
+TEST(RunPlan, OfPublishedInfinityIsComplete) {
+  const RunSetup setup = run_setup({.dtype = Precision::kBF16});
+  for (const char* name : {"infinity-125m", "infinity-2b", "infinity-8b"}) {
+    const PlannedModel model = choose_model({.model = name, .size = "0.25M"});
+    const RunPlan plan = RunPlanner(model, setup, nullptr, {}).plan(question("full", 1), kNoLimit);
+    EXPECT_TRUE(plan.is_complete()) << name;
+    EXPECT_EQ(plan.text_tokens, kTypicalTextTokens) << name;
+    EXPECT_EQ(model.pixels, (Grid{512, 512})) << name;
+    EXPECT_FALSE(plan.text_encoder.has_value()) << name;
+  }
+}
+
+TEST(RunPlan, LongerPromptsTakeMore) {
+  const RunSetup setup = run_setup({.dtype = Precision::kBF16});
+  const PlannedModel model = choose_model({.model = "infinity-2b", .size = "1:2@0.06M"});
+  const auto activations = [&](int64_t tokens) {
+    const RunPlanner planner(model, setup, nullptr, {.text_tokens = tokens});
+    return *planner.plan(question("full", 2), kNoLimit).activations;
+  };
+  // At the least keys and values of 32 layers of width 2048 in bf16, with and without the prompt,
+  // of two pictures.
+  EXPECT_GE(activations(512) - activations(256), 256U * 32 * 2048 * 2 * 2 * 4);
+  EXPECT_THROW(activations(0), Error);
+  EXPECT_THROW(activations(513), Error);
+}
+
+TEST(RunPlan, PromptsAreNotForModelsOfClasses) {
+  const RunSetup setup = run_setup({.dtype = Precision::kBF16});
+  const PlannedModel model = choose_model({.model = "var-d16", .size = ""});
+  EXPECT_THROW(RunPlanner(model, setup, nullptr, {.text_tokens = 5}), Error);
 }
 
 TEST(ChooseModel, RefusesWhatItDoesNotKnow) {

@@ -93,5 +93,12 @@ TEST_F(TextFeaturesTest, SaysThatTheFileIsAbsent) {
   EXPECT_THAT(error_of(folder_.path() / "absent.safetensors"), HasSubstr("absent.safetensors"));
 }
 
+TEST_F(TextFeaturesTest, CountsPromptsByTheirNames) {
+  EXPECT_EQ(count_text_features(write({{"text_features", {2, 4}}, {"other", {1}}})), 1);
+  EXPECT_EQ(count_text_features(write({{"text_features.0", {2, 4}}, {"text_features.1", {3, 4}}})),
+            2);
+  EXPECT_THROW(count_text_features(write({{"other", {1}}})), Error);
+}
+
 }  // namespace
 }  // namespace nextscale

@@ -13,6 +13,7 @@
 #include "models/infinity/convert.h"
 #include "models/infinity/infinity_checkpoint.h"
 #include "models/infinity/infinity_tensors.h"
+#include "models/infinity/published.h"
 #include "models/text/convert_t5.h"
 #include "tests/weights/convert_checks.h"
 #include "tests/weights/temporary_folder.h"
@@ -200,7 +201,7 @@ TEST_F(ConvertInfinity, ReadsShards) {
 }
 
 TEST_F(ConvertInfinity, RecommendsWhatTheAuthorsPublish) {
-  InfinityConfig published = random_infinity_config(published_infinity_shape("8b"));
+  const InfinityConfig published = infinity_config(*find_published_infinity("8b"));
   EXPECT_EQ(published.token_bits(), 56);
   EXPECT_EQ(published.pixels_per_token(), 16);
   EXPECT_EQ(convert_infinity(options_).default_size, "1M");
