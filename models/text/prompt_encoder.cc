@@ -47,7 +47,8 @@ bool PromptEncoder::is_in(const ModelFolder& folder) {
 PromptEncoder::PromptEncoder(const ModelFolder& folder, const PromptEncoderOptions& options)
     : encoder_(parse_t5_config(section_of(folder)), folder.path / kTextEncoderName,
                options.compute),
-      tokenizer_(folder.path / kTokenizerName) {
+      tokenizer_(folder.path / kTokenizerName),
+      max_tokens_(options.max_tokens) {
   if (options.cache.empty()) return;
   cache_ = std::make_unique<FeatureCache>(options.cache, identity_of(folder, options.compute),
                                           channels());
@@ -57,7 +58,7 @@ std::vector<T5Tokens> PromptEncoder::tokenize(std::span<const std::string> promp
   std::vector<T5Tokens> result;
   for (size_t index = 0; index < prompts.size(); ++index) {
     try {
-      result.push_back(tokenizer_.encode(prompts[index]));
+      result.push_back(tokenizer_.encode(prompts[index], max_tokens_));
     } catch (const Error& error) {
       fail_prompt(error, index, prompts.size());
     }
@@ -102,11 +103,15 @@ EncodedPrompts PromptEncoder::encode(const Context& context,
   return result;
 }
 
-T5Memory PromptEncoder::memory(const Context& context, std::span<const std::string> prompts) const {
+std::vector<int64_t> PromptEncoder::lengths(std::span<const std::string> prompts) const {
   std::vector<int64_t> lengths;
   for (const T5Tokens& each : tokenize(prompts)) {
     lengths.push_back(static_cast<int64_t>(each.ids.size()));
   }
+  return lengths;
+}
+
+T5Memory PromptEncoder::memory(const Context& context, std::span<const int64_t> lengths) const {
   return encoder_.memory(context, lengths);
 }
 

@@ -23,8 +23,9 @@
 namespace nextscale {
 
 struct PromptEncoderOptions {
-  DType compute = DType::kF32;       // of the products: f32 or bf16
-  std::filesystem::path cache = {};  // folder of features; empty: none
+  DType compute = DType::kF32;                   // of the products: f32 or bf16
+  std::filesystem::path cache = {};              // folder of features; empty: none
+  int64_t max_tokens = T5Tokenizer::kMaxTokens;  // longer prompts are cut
 };
 
 struct EncodedPrompts {
@@ -44,9 +45,10 @@ class PromptEncoder {
   // messages about one of several prompts say which.
   EncodedPrompts encode(const Context& context, std::span<const std::string> prompts) const;
 
-  // What encode() will take at its largest, read from the lengths of the prompts as if none were
-  // in the cache.
-  T5Memory memory(const Context& context, std::span<const std::string> prompts) const;
+  // Tokens of each prompt. Throws as T5Tokenizer::encode() does.
+  std::vector<int64_t> lengths(std::span<const std::string> prompts) const;
+  // What encode() will take at its largest for prompts of these lengths, none in the cache.
+  T5Memory memory(const Context& context, std::span<const int64_t> lengths) const;
 
   int64_t channels() const { return encoder_.config().width; }
 
@@ -55,6 +57,7 @@ class PromptEncoder {
 
   T5Encoder encoder_;
   T5Tokenizer tokenizer_;
+  int64_t max_tokens_;
   std::unique_ptr<FeatureCache> cache_;  // null: none
 };
 

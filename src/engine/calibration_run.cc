@@ -18,6 +18,13 @@ constexpr int64_t kSamplesPerWrite = 4;
 
 constexpr int64_t kMaxSamples = 1'000'000;
 
+// Elements [first, last) of a list, if it has any.
+template <typename Element>
+void keep_part(std::vector<Element>& list, int64_t first, int64_t last) {
+  if (list.empty()) return;
+  list = std::vector<Element>(list.begin() + first, list.begin() + last);
+}
+
 class Runner {
  public:
   Runner(const CalibrationRun& run, const CalibrationEvents& events)
@@ -38,7 +45,7 @@ class Runner {
              "cancelled: {} of {} samples are done{}; the same command goes on from there", done_,
              source().samples, done_ == 0 ? "" : " and kept in " + shown(partial_));
       }
-      done_ += static_cast<int64_t>(request.classes.size());
+      done_ += static_cast<int64_t>(request.classes.size() + request.prompts.size());
       if (done_ < source().samples) {
         write_partial_calibration(partial_, {run_.header, done_, collector_.sums()});
       }
@@ -61,6 +68,7 @@ class Runner {
   Events events_of_part() {
     Events events;
     events.on_plan = done_ == first_ ? events_.on_plan : nullptr;
+    events.on_note = events_.on_note;
     events.cancel = events_.cancel;
     events.probe = &collector_;
     if (!events_.on_scale) return events;
@@ -93,13 +101,13 @@ class Runner {
 
   // Samples that share a picture number, in one batch or a few.
   Request next_request() const {
-    const auto& all = source().conditionings;
-    const auto count = static_cast<int64_t>(all.size());
+    const auto count = static_cast<int64_t>(source().conditionings.size());
     const int64_t together = run_.request.batch > 0 ? run_.request.batch : kSamplesPerWrite;
     const int64_t first = done_ % count;
     const int64_t last = std::min({first + together, count, first + source().samples - done_});
     Request request = run_.request;
-    request.classes.assign(all.begin() + first, all.begin() + last);
+    keep_part(request.classes, first, last);
+    keep_part(request.prompts, first, last);
     request.images_each = 1;
     request.first_image = done_ / count;
     request.batch = std::min<int64_t>(run_.request.batch, last - first);
@@ -133,7 +141,19 @@ Request sample_settings(const CalibrationRequest& request, int64_t num_classes) 
   settings.images_each = 1;
   settings.first_image = 0;
   settings.kv = "full";
-  if (settings.classes.empty()) {
+  if (!settings.text_features.empty()) {
+    fail(ErrorCode::kUsage, "--text-features: calibration reads prompts; give them with --prompts");
+  }
+  if (num_classes == 0 && settings.prompts.empty() && settings.classes.empty()) {
+    fail(ErrorCode::kUsage,
+         "--prompts: none given, and this model reads prompts; wanted a file of some that are "
+         "like those it will be used for");
+  }
+  // More than there are samples would only be encoded.
+  if (static_cast<int64_t>(settings.prompts.size()) > request.samples) {
+    settings.prompts.resize(static_cast<size_t>(request.samples));
+  }
+  if (settings.classes.empty() && settings.prompts.empty()) {
     settings.classes = spread_classes(std::min(request.samples, num_classes), num_classes);
   }
   return settings;

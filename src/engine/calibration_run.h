@@ -20,11 +20,12 @@ using GenerateSamples = std::function<void(const Request&, const Events&)>;
 
 struct CalibrationRun {
   CalibrationHeader header;  // of the file to be made; holds the samples' source
-  Request request;           // settings of every sample; its conditionings are replaced
+  Request request;           // of all samples: its classes or prompts are taken in turn
   std::filesystem::path output;
 };
 
-// The settings of every sample, with the classes that they take in turn. Throws Error(kUsage).
+// The settings of every sample, with the classes or prompts that they take in turn. `num_classes`
+// of the model; 0 if it reads prompts. Throws Error(kUsage).
 Request sample_settings(const CalibrationRequest& request, int64_t num_classes);
 
 // Throws Error: kCancelled, saying how to go on; kIo; whatever `generate` throws.

@@ -14,6 +14,7 @@
 #include "engine/bound_calibration.h"
 #include "engine/calibration_run.h"
 #include "engine/memory_plan.h"
+#include "engine/prompt_features.h"
 #include "engine/recipe.h"
 #include "engine/resolved_request.h"
 #include "engine/run_setup.h"
@@ -33,6 +34,12 @@ struct Engine::State {
   explicit State(const EngineOptions& engine_options);
 
   ResolvedRequest resolve(const Request& request);
+  PromptFeatures& texts();
+  // Has the texts of these images at hand.
+  void hold_texts(const ResolvedRequest& request, const Events& events, int64_t first,
+                  int64_t images);
+  void note_size(const Events& events) const;
+  Batch planned_batch(const ResolvedRequest& request, int64_t images, bool traced) const;
   CalibrationRun calibration_run(const CalibrationRequest& request);
   Batch make_batch(const ResolvedRequest& request, int64_t first, int64_t images,
                    bool traced) const;
@@ -46,7 +53,8 @@ struct Engine::State {
   EngineOptions options;
   ModelFolder folder;
   std::unique_ptr<ModelDescription> model;
-  std::optional<BoundCalibration> calibration;  // always there once made
+  std::optional<BoundCalibration> calibration;      // always there once made
+  std::unique_ptr<PromptFeatures> prompt_features;  // once prompts were given
   std::unique_ptr<ScaleModel> loaded;
   Context context;
   RunTypes types;
@@ -67,18 +75,62 @@ Engine::State::State(const EngineOptions& engine_options)
 
 ResolvedRequest Engine::State::resolve(const Request& request) {
   const CalibrationFile* measured = calibration->for_policy(request.kv);
-  return resolve_request(
-      request, *model,
-      {.calibration = measured == nullptr ? nullptr : &measured->values, .kv_dtype = types.kv});
+  return resolve_request(request, *model,
+                         {.calibration = measured == nullptr ? nullptr : &measured->values,
+                          .kv_dtype = types.kv,
+                          .prompt_features = [this]() -> PromptFeatures& { return texts(); }});
+}
+
+PromptFeatures& Engine::State::texts() {
+  if (prompt_features == nullptr) {
+    prompt_features = std::make_unique<PromptFeatures>(
+        folder, PromptEncoderOptions{
+                    .compute = kernels::activation_type(types.compute),
+                    .cache = options.text_cache,
+                    .max_tokens = std::min(model->text().max_tokens, T5Tokenizer::kMaxTokens)});
+  }
+  return *prompt_features;
+}
+
+void Engine::State::hold_texts(const ResolvedRequest& request, const Events& events, int64_t first,
+                               int64_t images) {
+  if (request.texts == nullptr) return;
+  Context encoding = context;
+  encoding.cancelled = events.cancel;
+  const int64_t subject = request.image(first).subject;
+  const int64_t last = request.image(first + images - 1).subject;
+  for (const std::string& note : request.texts->hold(encoding, subject, last + 1 - subject)) {
+    if (events.on_note) events.on_note(note);
+  }
+}
+
+// Says so if pixels were asked for that the model does not make.
+void Engine::State::note_size(const Events& events) const {
+  const Grid pixels = model->image_pixels();
+  const std::string made = fmt::format("{}x{}", pixels.width, pixels.height);
+  const bool asks_for_pixels = options.size.find('x') != std::string::npos;
+  if (!events.on_note || !asks_for_pixels || options.size == made) return;
+  events.on_note(fmt::format("{} is not a size of this model: making {} ({})",
+                             printable(options.size), made, model->size()));
 }
 
 Batch Engine::State::make_batch(const ResolvedRequest& request, int64_t first, int64_t images,
                                 bool traced) const {
-  Batch batch;
-  for (int64_t image = first; image < first + images; ++image) {
-    batch.classes.push_back(request.image(image).class_index);
+  Batch batch = planned_batch(request, images, traced);
+  for (int64_t image = 0; image < images; ++image) {
+    const int64_t subject = request.image(first + image).subject;
+    if (request.texts != nullptr) {
+      batch.texts[static_cast<size_t>(image)] = request.texts->at(subject);
+    } else {
+      batch.classes[static_cast<size_t>(image)] = request.classes[static_cast<size_t>(subject)];
+    }
   }
-  batch.guidance = request.guidance;
+  return batch;
+}
+
+Batch Engine::State::planned_batch(const ResolvedRequest& request, int64_t images,
+                                   bool traced) const {
+  Batch batch = request.planned_batch(images);
   batch.keep_all_rows = traced;
   batch.whole_logits = traced || request.sampler.smoothing == Smoothing::kOn;
   return batch;
@@ -97,9 +149,11 @@ Plan Engine::State::choose_plan(const ResolvedRequest& request, const Events& ev
     for (const size_t strip_bytes : kDecoderStrips) {
       // Weights that are packed already were packed for the strips of the first request.
       if (loaded == nullptr) types.strip_bytes = strip_bytes;
-      const Batch batch = make_batch(request, 0, images, events.trace != nullptr);
+      const Batch batch = planned_batch(request, images, events.trace != nullptr);
+      const TextBytes texts =
+          request.texts == nullptr ? TextBytes{} : request.texts->bytes(planned, images);
       plan = make_plan(batch_memory(planned, *model, batch, types, *request.policy), process_bytes,
-                       images, preview);
+                       images, preview, texts);
       if (plan.peak <= limit) return plan;
     }
   }
@@ -122,15 +176,25 @@ void Engine::State::load(const Context& run_context) {
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 }
 
+// The class or prompt of one image; none where the request has none.
+template <typename Subject>
+std::vector<Subject> subject_of(const std::vector<Subject>& subjects, const ImageNumber& image) {
+  if (subjects.empty()) return {};
+  return {subjects[static_cast<size_t>(image.subject)]};
+}
+
 Recipe Engine::State::recipe(const ResolvedRequest& request, const ImageNumber& image,
                              uint64_t kv_bytes) {
   const CalibrationFile* measured = calibration->for_policy(request.kv);
   return {.model = options.model,
           .model_id = folder.hash,
           .family = folder.family,
-          .classes = {image.class_index},
+          .classes = subject_of(request.classes, image),
+          .prompts = subject_of(request.prompts, image),
+          .text_features = request.text_features,
+          .size = model->size(),
           .images_each = 1,
-          .first_image = image.index_in_class,
+          .first_image = image.index,
           .seed = request.seed,
           .cfg = request.cfg,
           .tau = request.tau,
@@ -150,24 +214,30 @@ Recipe Engine::State::recipe(const ResolvedRequest& request, const ImageNumber& 
 CalibrationRun Engine::State::calibration_run(const CalibrationRequest& request) {
   Request settings = sample_settings(request, model->num_classes());
   const ResolvedRequest resolved = resolve(settings);
-  settings.classes.clear();
-  for (const int64_t class_index : resolved.classes) {
-    settings.classes.push_back(std::to_string(class_index));
-  }
   nlohmann::json deciding = deciding_settings(recipe(resolved, resolved.image(0), 0));
   deciding["kernels"] = context.kernels->name;
-  return {.header = {.tool = "nextscale " NEXTSCALE_VERSION,
-                     .model_id = folder.hash,
-                     .family = folder.family,
-                     .geometry = model->geometry(),
-                     .source = SampleSource{.kind = "classes",
-                                            .conditionings = settings.classes,
-                                            .samples = request.samples,
-                                            .asi_top = kAsiTop,
-                                            .settings = deciding},
-                     .imports = {}},
-          .request = settings,
-          .output = request.output};
+  std::vector<std::string> conditionings;
+  for (size_t index = 0; index < resolved.classes.size(); ++index) {
+    settings.classes[index] = std::to_string(resolved.classes[index]);
+    conditionings.push_back(settings.classes[index]);
+  }
+  for (const Prompt& prompt : resolved.prompts) {
+    conditionings.push_back(prompt.text);
+    if (prompt.negative) deciding["negatives"].push_back(*prompt.negative);
+  }
+  return {
+      .header = {.tool = "nextscale " NEXTSCALE_VERSION,
+                 .model_id = folder.hash,
+                 .family = folder.family,
+                 .geometry = model->geometry(),
+                 .source = SampleSource{.kind = resolved.texts == nullptr ? "classes" : "prompts",
+                                        .conditionings = conditionings,
+                                        .samples = request.samples,
+                                        .asi_top = kAsiTop,
+                                        .settings = deciding},
+                 .imports = {}},
+      .request = settings,
+      .output = request.output};
 }
 
 namespace {
@@ -211,7 +281,7 @@ void Engine::State::run_batch(const ResolvedRequest& request, const Events& even
                         .forced_labels = events.forced_labels,
                         .on_scale = {}};
   for (int64_t image = first; image < first + images; ++image) {
-    settings.image_indices.push_back(static_cast<uint32_t>(request.image(image).index_in_class));
+    settings.image_indices.push_back(static_cast<uint32_t>(request.image(image).index));
   }
   uint64_t peak_kv_bytes = 0;
   settings.on_scale = [&](const ScaleDone& done) {
@@ -243,12 +313,15 @@ void Engine::State::run_batch(const ResolvedRequest& request, const Events& even
   run_context.scratch = &decoder;
   for (int64_t image = 0; image < images; ++image) {
     const ImageNumber number = request.image(first + image);
-    GeneratedImage result{.number = first + image,
-                          .class_index = number.class_index,
-                          .image_index = number.index_in_class,
-                          .image = decode_image(run_context, model->image_pixels(), image, *run),
-                          .texts = recipe_texts(recipe(
-                              request, number, peak_kv_bytes / static_cast<uint64_t>(images)))};
+    GeneratedImage result{
+        .number = first + image,
+        .subject = number.subject,
+        .class_index =
+            request.texts == nullptr ? request.classes[static_cast<size_t>(number.subject)] : 0,
+        .image_index = number.index,
+        .image = decode_image(run_context, model->image_pixels(), image, *run),
+        .texts =
+            recipe_texts(recipe(request, number, peak_kv_bytes / static_cast<uint64_t>(images)))};
     if (events.on_image) events.on_image(std::move(result));
   }
 }
@@ -283,21 +356,29 @@ void Engine::generate(const Request& request, const Events& events) {
          "--attn out",
          request.kv);
   }
+  state_->note_size(events);
   const Plan plan = state_->choose_plan(resolved, events);
   if (events.on_plan) events.on_plan(plan);
+  state_->hold_texts(resolved, events, 0, std::min(plan.batch, resolved.num_images()));
   Context load_context = state_->context;
   load_context.cancelled = events.cancel;
   state_->load(load_context);
   for (int64_t first = 0; first < resolved.num_images(); first += plan.batch) {
-    state_->run_batch(resolved, events, first, std::min(plan.batch, resolved.num_images() - first));
+    const int64_t images = std::min(plan.batch, resolved.num_images() - first);
+    state_->hold_texts(resolved, events, first, images);
+    state_->run_batch(resolved, events, first, images);
   }
 }
 
 void Engine::calibrate(const CalibrationRequest& request, const CalibrationEvents& events) {
   State& state = *state_;
-  run_calibration(
-      state.calibration_run(request), events,
-      [this](const Request& part, const Events& part_events) { generate(part, part_events); });
+  const CalibrationRun run = state.calibration_run(request);
+  // The encoder is read once for all samples.
+  const ResolvedRequest all = state.resolve(run.request);
+  state.hold_texts(all, {.on_note = events.on_note, .cancel = events.cancel}, 0, all.num_images());
+  run_calibration(run, events, [this](const Request& part, const Events& part_events) {
+    generate(part, part_events);
+  });
   // What was bound may just have been replaced.
   state.calibration.emplace(state.options.calibration, state.folder, state.model->geometry());
 }

@@ -50,18 +50,22 @@ BatchMemory batch_memory(const Context& context, const ModelDescription& model, 
           parts.decoder + Arena::rounded(static_cast<size_t>(kRgb * pixels) * sizeof(float))};
 }
 
-Plan make_plan(const BatchMemory& memory, size_t process_bytes, int64_t images, Preview preview) {
+Plan make_plan(const BatchMemory& memory, size_t process_bytes, int64_t images, Preview preview,
+               const TextBytes& texts) {
   Plan plan;
   plan.process = process_bytes;
   plan.weights = memory.weights;
   plan.kv_cache = memory.cache.total();
-  plan.activations = memory.state + memory.scratch;
+  plan.activations = memory.state + memory.scratch + texts.features;
+  plan.text_encoder = texts.encoding;
   plan.decoder = memory.decoder;
   plan.batch = images;
   const size_t loop = memory.cache.total() + memory.scratch;
   const size_t varying =
       preview == Preview::kYes ? loop + memory.decoder : std::max(loop, memory.decoder);
-  plan.peak = process_bytes + memory.weights + memory.state + varying;
+  const size_t encoding = texts.encoding + (texts.repeats ? memory.weights : 0);
+  plan.peak =
+      process_bytes + std::max(memory.weights + texts.features + memory.state + varying, encoding);
   return plan;
 }
 

@@ -5,6 +5,7 @@
 
 #include "attention/cached_attention.h"
 #include "cache/kv_cache.h"
+#include "engine/request_texts.h"
 #include "models/model.h"
 #include "nextscale/engine.h"
 
@@ -30,7 +31,9 @@ CacheShape cache_shape(const ModelDescription& model, const Batch& batch, const 
 AttentionSetup attention_setup(const ModelDescription& model, const Batch& batch,
                                const RunTypes& types, const Policy& policy);
 
-// The parts and the peak. With previews the decoder works while the cache exists.
-Plan make_plan(const BatchMemory& memory, size_t process_bytes, int64_t images, Preview preview);
+// The parts and the peak. With previews the decoder works while the cache exists; prompts are
+// encoded before the weights are there, or between batches.
+Plan make_plan(const BatchMemory& memory, size_t process_bytes, int64_t images, Preview preview,
+               const TextBytes& texts = {});
 
 }  // namespace nextscale

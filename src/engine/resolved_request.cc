@@ -63,25 +63,68 @@ uint64_t token_bytes(const ModelDescription& model, const ResolvedRequest& reque
                      DType kv_dtype) {
   constexpr int64_t kKeyAndValue = 2;
   const Geometry& geometry = model.geometry();
-  const Batch one{.classes = {request.classes.front()}, .guidance = request.guidance};
-  const int64_t elements =
-      kKeyAndValue * model.rows(one) * geometry.layers * geometry.kv_heads * geometry.head_dim;
+  const int64_t elements = kKeyAndValue * model.rows(request.planned_batch(1)) * geometry.layers *
+                           geometry.kv_heads * geometry.head_dim;
   return static_cast<uint64_t>(elements) * dtype_bytes(kv_dtype);
+}
+
+void resolve_classes(const Request& request, const ModelDescription& model,
+                     ResolvedRequest& resolved) {
+  if (!request.prompts.empty() || !request.text_features.empty()) {
+    fail(ErrorCode::kUsage, "{}: this model makes pictures of classes; give it one with --class",
+         request.prompts.empty() ? "--text-features" : "-p");
+  }
+  if (request.classes.empty()) {
+    fail(ErrorCode::kUsage, "--class: none given, wanted a number or a name; give several as 3,7");
+  }
+  for (const std::string& text : request.classes) {
+    resolved.classes.push_back(model.resolve_class(text));
+  }
+}
+
+void resolve_texts(const Request& request, const ModelDescription& model,
+                   const RequestMaterial& material, ResolvedRequest& resolved) {
+  if (!request.classes.empty()) model.resolve_class(request.classes.front());  // says what is read
+  if (!request.prompts.empty() && !request.text_features.empty()) {
+    fail(ErrorCode::kUsage, "-p and --text-features: got both, wanted one of them");
+  }
+  if (request.prompts.empty() && request.text_features.empty()) {
+    fail(ErrorCode::kUsage, "-p: none given, wanted a prompt, or --text-features");
+  }
+  resolved.prompts = request.prompts;
+  resolved.text_features = request.text_features;
+  if (!request.prompts.empty()) {
+    resolved.texts = std::make_unique<RequestTexts>(material.prompt_features(), request.prompts);
+    return;
+  }
+  const TextShape text = model.text();
+  resolved.texts = std::make_unique<RequestTexts>(read_text_features(
+      request.text_features, {.channels = text.channels, .max_tokens = text.max_tokens}));
 }
 
 }  // namespace
 
-ResolvedRequest resolve_request(const Request& request, const ModelDescription& model,
-                                const PolicyMaterial& material) {
-  if (request.classes.empty()) {
-    fail(ErrorCode::kUsage, "--class: none given, wanted a number or a name; give several as 3,7");
+Batch ResolvedRequest::planned_batch(int64_t images) const {
+  Batch planned{.guidance = guidance};
+  const auto count = static_cast<size_t>(images);
+  if (texts != nullptr) {
+    planned.texts.assign(count, texts->longest());
+  } else {
+    planned.classes.assign(count, 0);
   }
+  return planned;
+}
+
+ResolvedRequest resolve_request(const Request& request, const ModelDescription& model,
+                                const RequestMaterial& material) {
   ResolvedRequest resolved;
-  for (const std::string& text : request.classes) {
-    resolved.classes.push_back(model.resolve_class(text));
+  if (model.text().channels > 0) {
+    resolve_texts(request, model, material, resolved);
+  } else {
+    resolve_classes(request, model, resolved);
   }
   resolved.images_each =
-      in_range<int64_t>("-n", request.images_each, 1, kMaxImagesEach, " images per class");
+      in_range<int64_t>("-n", request.images_each, 1, kMaxImagesEach, " images of each");
   resolved.first_image = in_range<int64_t>("--first", request.first_image, 0, kMaxFirstImage, "");
   resolved.batch =
       in_range<int64_t>("--batch", request.batch, 0, kMaxImagesEach, " (0: automatic)");

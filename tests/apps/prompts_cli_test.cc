@@ -208,7 +208,7 @@ TEST_F(Prompts, CalibrationsAreMeasuredOnThem) {
   expect(command + "-p a -p b -o " + file("d.safetensors"), 0, "d.safetensors");
   const std::string hack = "-p a --kv hackpp --calibration " + file("c.safetensors") + " -o ";
   expect(generate(hack + file("hack.png") + " --size 5scales"), 0, "hack.png");
-  expect(generate(hack + file("other.png")), 5, "another shape");
+  expect(generate(hack + file("other.png")), 5, "this one has 7");
   // Published results are merged into a file of the same geometry.
   std::ofstream(file("orders.json")) << "[[[1,1],[0,1],[1,0],[0,0]],[[1,1],[0,1],[1,0],[0,0]]]";
   expect(command + "--import-heatkv " + file("orders.json") + " -o " + file("c.safetensors"), 0,

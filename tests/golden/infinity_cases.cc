@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The cases of golden/infinity: text encoders.
+// The cases of golden/infinity: text encoders, and models that make pictures.
 #include <functional>
 #include <utility>
 
 #include "golden/golden_case.h"
+#include "golden/infinity_pictures.h"
 #include "golden/infinity_text.h"
 
 namespace nextscale::golden {
@@ -36,6 +37,17 @@ void register_text_case(const GoldenCase& golden) {
                 [](const GoldenCase& each) { check_text_features(each, kernels::ref_table()); });
 }
 
+void register_picture_case(const GoldenCase& golden) {
+  register_case(golden, "f32",
+                [](const GoldenCase& each) { check_infinity_f32(each, Backend::kCpu); });
+  register_case(golden, "f32_reference",
+                [](const GoldenCase& each) { check_infinity_f32(each, Backend::kReference); });
+  register_case(golden, "bf16_forced_bits",
+                [](const GoldenCase& each) { check_infinity_forced(each, Precision::kBF16); });
+  register_case(golden, "int8_forced_bits",
+                [](const GoldenCase& each) { check_infinity_forced(each, Precision::kInt8); });
+}
+
 }  // namespace
 
 void register_cases() {
@@ -43,8 +55,7 @@ void register_cases() {
     if (is_text_case(golden)) {
       register_text_case(golden);
     } else {
-      register_case(golden, "picture",
-                    [](const GoldenCase&) { GTEST_SKIP() << "this family does not run yet"; });
+      register_picture_case(golden);
     }
   }
 }
