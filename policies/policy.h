@@ -27,11 +27,14 @@ namespace nextscale {
 class Schedule {
  public:
   Schedule(int steps, int64_t layers, int64_t kv_heads)
-      : layers_(layers),
+      : steps_(steps),
+        layers_(layers),
         heads_(kv_heads),
         attended_(static_cast<size_t>(steps * layers * kv_heads)),
         cached_(attended_.size()),
         held_limits_(static_cast<size_t>(steps * layers), std::numeric_limits<int64_t>::max()) {}
+
+  int steps() const { return steps_; }
 
   // Keys that step `step` attends, out of its candidates (cache, then current scale).
   int64_t& attended(int step, int64_t layer, int64_t head) {
@@ -63,6 +66,7 @@ class Schedule {
     return static_cast<size_t>((step * layers_ + layer) * heads_ + head);
   }
 
+  int steps_;
   int64_t layers_;
   int64_t heads_;
   std::vector<int64_t> attended_;

@@ -167,7 +167,7 @@ Generation generate(const Context& context, const KvBenchSettings& settings, con
                  .head_dim = geometry.head_dim,
                  .dtype = settings.cache,
                  .token_scores = policy.needs().token_scores()},
-                schedule, geometry.num_scales());
+                schedule);
   const int64_t outputs = rows * most_tokens(geometry) * settings.shape.width();
   Tensor out(settings.activation(), {outputs});
   Arena scratch(CachedAttention::scratch_bytes(context, setup, schedule), "activations");

@@ -12,20 +12,20 @@ namespace nextscale {
 namespace {
 
 // The most tokens that the schedule ever keeps for a head.
-int64_t head_capacity(const Schedule& schedule, int num_scales, int64_t layer, int64_t head) {
+int64_t head_capacity(const Schedule& schedule, int64_t layer, int64_t head) {
   int64_t capacity = 0;
-  for (int step = 0; step < num_scales; ++step) {
+  for (int step = 0; step < schedule.steps(); ++step) {
     capacity = std::max(capacity, schedule.cached(step, layer, head));
   }
   return capacity;
 }
 
 // Token places of one row if every list had its own.
-int64_t own_places(const CacheShape& shape, const Schedule& schedule, int num_scales) {
+int64_t own_places(const CacheShape& shape, const Schedule& schedule) {
   int64_t tokens = 0;
   for (int64_t layer = 0; layer < shape.layers; ++layer) {
     for (int64_t head = 0; head < shape.kv_heads; ++head) {
-      tokens += head_capacity(schedule, num_scales, layer, head);
+      tokens += head_capacity(schedule, layer, head);
     }
   }
   return tokens;
@@ -61,8 +61,7 @@ void for_each_run(std::span<const int32_t> positions, const Body& body) {
 
 }  // namespace
 
-CacheBytes KvCache::planned_bytes(const CacheShape& shape, const Schedule& schedule,
-                                  int /*num_scales*/) {
+CacheBytes KvCache::planned_bytes(const CacheShape& shape, const Schedule& schedule) {
   const auto tokens = static_cast<size_t>(shape.rows * schedule.most_held());
   CacheBytes bytes{.keys_values = 2 * Arena::rounded(tokens * row_bytes(shape)),
                    .scale_ids = Arena::rounded(tokens)};
@@ -71,12 +70,12 @@ CacheBytes KvCache::planned_bytes(const CacheShape& shape, const Schedule& sched
   return bytes;
 }
 
-KvCache::KvCache(const CacheShape& shape, const Schedule& schedule, int num_scales)
+KvCache::KvCache(const CacheShape& shape, const Schedule& schedule)
     : shape_(shape),
-      allocated_(planned_bytes(shape, schedule, num_scales)),
+      allocated_(planned_bytes(shape, schedule)),
       memory_(allocated_.total(), "the key/value cache"),
       num_places_(shape.rows * schedule.most_held()),
-      moves_(shape.rows * own_places(shape, schedule, num_scales) > num_places_) {
+      moves_(shape.rows * own_places(shape, schedule) > num_places_) {
   keys_ = take_plane(row_bytes(shape));
   values_ = take_plane(row_bytes(shape));
   scale_ids_ = take_plane(sizeof(uint8_t));
@@ -92,7 +91,7 @@ KvCache::KvCache(const CacheShape& shape, const Schedule& schedule, int num_scal
     slots_[list].offset = offset;
     const auto head = static_cast<int64_t>(list) % shape.kv_heads;
     const auto layer = static_cast<int64_t>(list) / (shape.rows * shape.kv_heads);
-    offset += head_capacity(schedule, num_scales, layer, head);
+    offset += head_capacity(schedule, layer, head);
   }
 }
 

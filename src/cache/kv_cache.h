@@ -75,10 +75,9 @@ inline DType current_dtype(DType cached, DType keys) {
 class KvCache {
  public:
   // Reserves the memory. Throws Error(kMemory) if the system refuses.
-  KvCache(const CacheShape& shape, const Schedule& schedule, int num_scales);
+  KvCache(const CacheShape& shape, const Schedule& schedule);
 
-  static CacheBytes planned_bytes(const CacheShape& shape, const Schedule& schedule,
-                                  int num_scales);
+  static CacheBytes planned_bytes(const CacheShape& shape, const Schedule& schedule);
   // The key, the value and their factors of one token of one list.
   static size_t token_bytes(const CacheShape& shape);
 

@@ -267,8 +267,8 @@ void Engine::State::run_batch(const ResolvedRequest& request, const Events& even
   Arena state(memory.state, "the state of a batch");
   auto scratch = std::make_unique<Arena>(memory.scratch, "activations");
   run_context.scratch = scratch.get();
-  auto cache = std::make_unique<KvCache>(cache_shape(*model, batch, types, *request.policy),
-                                         schedule, geometry.num_scales());
+  auto cache =
+      std::make_unique<KvCache>(cache_shape(*model, batch, types, *request.policy), schedule);
   CachedAttention attention(attention_setup(*model, batch, types, *request.policy), schedule,
                             *cache);
   const auto run = loaded->start(run_context, batch, state);

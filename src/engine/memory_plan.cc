@@ -41,8 +41,7 @@ BatchMemory batch_memory(const Context& context, const ModelDescription& model, 
   const ModelMemory parts = model.memory(context, batch, types, attention);
   const int64_t pixels = model.image_pixels().tokens();
   return {
-      .cache = KvCache::planned_bytes(cache_shape(model, batch, types, policy), schedule,
-                                      model.geometry().num_scales()),
+      .cache = KvCache::planned_bytes(cache_shape(model, batch, types, policy), schedule),
       .weights = parts.weights,
       .state = parts.state + loop_buffer_bytes(model, batch),
       .scratch = std::max(parts.scratch, sampler_scratch_bytes(context, model.labels().categories)),

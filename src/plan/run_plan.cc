@@ -24,7 +24,7 @@ uint64_t held_bytes(const CacheShape& shape, const Schedule& lengths, int step) 
       held.cached(0, layer, head) = lengths.cached(step, layer, head);
     }
   }
-  return KvCache::planned_bytes(shape, held, 1).total();
+  return KvCache::planned_bytes(shape, held).total();
 }
 
 }  // namespace
@@ -124,9 +124,7 @@ void RunPlanner::add_memory(const Policy& policy, int64_t images, uint64_t limit
 
 void RunPlanner::add_known_memory(const Policy& policy, int64_t images, RunPlan* plan) const {
   plan->reserved_kv_bytes =
-      KvCache::planned_bytes(cache_shape(policy, images), policy.schedule(model_.geometry),
-                             model_.geometry.num_scales())
-          .total();
+      KvCache::planned_bytes(cache_shape(policy, images), policy.schedule(model_.geometry)).total();
   for (const ParameterCount& part : model_.parameters) {
     plan->weights += static_cast<uint64_t>(part.parameters) * dtype_bytes(setup_.types.compute);
   }

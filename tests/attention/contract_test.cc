@@ -104,7 +104,7 @@ class Generation {
                 .head_dim = geometry.head_dim,
                 .dtype = run.kept,
                 .token_scores = policy.needs().token_scores()},
-               schedule_, geometry.num_scales()),
+               schedule_),
         scratch_(kScratchBytes, "a test"),
         attention_({.geometry = geometry,
                     .rows = rows_,
@@ -187,7 +187,7 @@ class Generation {
       EXPECT_EQ(cache_.held_bytes(), scheduled);
     }
     EXPECT_LE(cache_.held_bytes(), allocated.keys_values + allocated.factors);
-    const CacheBytes planned = KvCache::planned_bytes(shape, schedule_, geometry_.num_scales());
+    const CacheBytes planned = KvCache::planned_bytes(shape, schedule_);
     EXPECT_EQ(allocated.keys_values, planned.keys_values);
     EXPECT_EQ(allocated.factors, planned.factors);
     EXPECT_EQ(allocated.scale_ids, planned.scale_ids);

@@ -109,7 +109,7 @@ class CacheFuzz : public testing::TestWithParam<FuzzCase> {
     shape.dtype = GetParam().cached;
     shape.token_scores = seed % 2 == 1;
     const bool bounds = GetParam().pattern == Pattern::kBounds;
-    KvCache cache(shape, bounds ? bounds_of(schedule) : schedule, kSteps);
+    KvCache cache(shape, bounds ? bounds_of(schedule) : schedule);
     Context context;
     context.num_threads = seed % kThreadedRuns == 0 ? 2 : 1;
     for (int step = 0; step + 1 < kSteps; ++step) {

@@ -105,7 +105,7 @@ TEST(Allocations, ListsThatShareMemoryMoveWithinIt) {
   const CacheShape shape{.layers = 2, .rows = 1, .kv_heads = 1, .head_dim = 4};
   Schedule schedule(4, 2, 1);
   for (const int step : {0, 1, 2}) schedule.cached(step, step % 2, 0) = 4;
-  KvCache cache(shape, schedule, 4);
+  KvCache cache(shape, schedule);
   const std::vector<float> rows(16);
   const std::vector<int32_t> first_four{0, 1, 2, 3};
   KeptTokens kept{.current = {.k = rows.data(), .v = rows.data(), .tokens = 4}};

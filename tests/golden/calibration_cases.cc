@@ -44,7 +44,7 @@ Calibration collect(const GoldenCase& golden, const Geometry& geometry,
                    .kv_heads = geometry.kv_heads,
                    .head_dim = geometry.head_dim,
                    .dtype = DType::kF32},
-                  schedule, geometry.num_scales());
+                  schedule);
     CachedAttention attention({.geometry = geometry,
                                .rows = rows,
                                .images = rows,

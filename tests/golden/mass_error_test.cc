@@ -36,7 +36,7 @@ Outcome replay(const GoldenCase& golden, const PolicySpec& spec) {
                  .head_dim = geometry.head_dim,
                  .dtype = DType::kF32,
                  .token_scores = policy->needs().token_scores()},
-                schedule, geometry.num_scales());
+                schedule);
   CachedAttention attention({.geometry = geometry,
                              .rows = rows,
                              .softmax_scale = golden.config.at("scale").get<float>(),

@@ -62,7 +62,7 @@ class Replay {
                 .head_dim = geometry_.head_dim,
                 .dtype = DType::kF32,
                 .token_scores = policy_->needs().token_scores()},
-               schedule_, geometry_.num_scales()),
+               schedule_),
         scratch_(kScratchBytes, "a test"),
         attention_({.geometry = geometry_,
                     .rows = rows_,

@@ -41,7 +41,7 @@ void encode_within_plan(const ModelFolder& folder, DType compute) {
   const Context context{.num_threads = 2, .kernels = &kernels::cpu_table()};
   const PromptEncoder encoder(folder, {.compute = compute});
   encoder.encode(context, prompts);  // what the libraries take once
-  const size_t planned = encoder.memory(context, prompts).peak();
+  const size_t planned = encoder.memory(context, encoder.lengths(prompts)).peak();
   const size_t before = resident_bytes();
   reset_peak_memory();
   const auto start = std::chrono::steady_clock::now();
