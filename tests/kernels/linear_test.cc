@@ -2,8 +2,8 @@
 #include <cmath>
 #include <vector>
 
-#include "nextscale/error.h"
 #include "core/int8_row.h"
+#include "nextscale/error.h"
 #include "tests/kernels/kernel_test.h"
 
 namespace nextscale::kernels {
