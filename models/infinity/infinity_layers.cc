@@ -119,8 +119,7 @@ InfinityLayers::InfinityLayers(const Context& context, const InfinitySetting& mo
                                const RunTypes& run_types, const std::filesystem::path& folder)
     : setting(model_setting), types(run_types) {
   const InfinityConfig& config = setting.config;
-  const SafetensorsFile transformer_file(folder / "model.safetensors");
-  WeightLoader loader(context, transformer_file);
+  WeightLoader loader(context, folder, "model.safetensors");
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     blocks.push_back(load_block(config, types.compute, layer, loader));
     throw_if_cancelled(context);
@@ -135,8 +134,7 @@ InfinityLayers::InfinityLayers(const Context& context, const InfinitySetting& mo
   levels = loader.values("lvl_embed.weight", Shape{config.max_scales, config.width});
   quantizer = std::make_unique<BsqQuantizer>(infinity_quantizer_shape(setting));
 
-  const SafetensorsFile vae_file(folder / "vae.safetensors");
-  WeightLoader vae_loader(context, vae_file);
+  WeightLoader vae_loader(context, folder, "vae.safetensors");
   decoder =
       std::make_unique<VaeDecoder>(infinity_decoder_shape(setting, types.strip_bytes), vae_loader);
   loaded_bytes = loader.loaded_bytes() + vae_loader.loaded_bytes() +

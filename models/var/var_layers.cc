@@ -128,8 +128,7 @@ QuantizerShape var_quantizer_shape(const VarConfig& config) {
 VarLayers::VarLayers(const Context& context, const VarConfig& var_config, const RunTypes& run_types,
                      const std::filesystem::path& folder)
     : config(var_config), types(run_types) {
-  const SafetensorsFile transformer_file(folder / "model.safetensors");
-  WeightLoader loader(context, transformer_file);
+  WeightLoader loader(context, folder, "model.safetensors");
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     blocks.push_back(load_block(config, types.compute, layer, loader));
     throw_if_cancelled(context);
@@ -146,8 +145,7 @@ VarLayers::VarLayers(const Context& context, const VarConfig& var_config, const 
   start_positions = loader.values("pos_start", Shape{1, first_tokens, config.width});
   positions = load_positions(config, loader);
 
-  const SafetensorsFile vae_file(folder / "vae.safetensors");
-  WeightLoader vae_loader(context, vae_file);
+  WeightLoader vae_loader(context, folder, "vae.safetensors");
   quantizer = std::make_unique<VqQuantizer>(var_quantizer_shape(config), vae_loader);
   decoder = std::make_unique<VaeDecoder>(var_decoder_shape(config, types.strip_bytes), vae_loader);
   loaded_bytes = loader.loaded_bytes() + vae_loader.loaded_bytes();

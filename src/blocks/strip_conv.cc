@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "core/error_format.h"
+#include "core/stage_times.h"
 
 namespace nextscale {
 namespace {
@@ -78,6 +79,10 @@ void StripConv::run_strip(const Context& context, kernels::GatherRowsArgs input,
   input.out = strip.input;
   context.kernels->gather_rows(context, input);
   conv_->run(context, strip.input, strip.output, rows);
+  count_operations(
+      context.stages, Stage::kDecoder,
+      2.0 * static_cast<double>(rows * shape_.size.width * shape_.kernel * shape_.kernel *
+                                shape_.in_channels * shape_.out_channels));
 }
 
 void StripConv::run_to(const Context& context, const kernels::GatherRowsArgs& input,

@@ -9,14 +9,6 @@
 
 namespace nextscale {
 
-bool WeightLoader::has(const std::string& name) const { return file_.find(name) != nullptr; }
-
-ConstTensorView WeightLoader::view(const std::string& name, const Shape& shape) const {
-  const ConstTensorView view = file_.view(name);
-  require_shape(name, view, shape);
-  return view;
-}
-
 std::unique_ptr<kernels::Linear> WeightLoader::linear(const std::string& name,
                                                       const kernels::LinearSpec& spec) {
   return linear(name + ".weight", spec, read(name + ".bias", Shape{spec.out_features}));
@@ -37,7 +29,8 @@ std::unique_ptr<kernels::Linear> WeightLoader::pack(const std::string& weight_na
                                                     const kernels::LinearSpec& spec,
                                                     const ConstTensorView& bias) {
   kernels::LinearWeights weights{
-      .matrix = view(weight_name, Shape{spec.out_features, spec.in_features}), .bias = bias};
+      .matrix = source_->view(weight_name, Shape{spec.out_features, spec.in_features}),
+      .bias = bias};
   std::vector<float> factors;
   Tensor wide;
   if (weights.matrix.dtype == DType::kI8) {
@@ -50,7 +43,7 @@ std::unique_ptr<kernels::Linear> WeightLoader::pack(const std::string& weight_na
   }
   auto result = context_.kernels->make_linear(context_, spec, weights);
   loaded_bytes_ += result->packed_bytes();
-  file_.drop(weight_name);
+  source_->drop(weight_name);
   return result;
 }
 
@@ -74,20 +67,20 @@ Tensor WeightLoader::widened(const ConstTensorView& matrix, const std::vector<fl
 
 std::unique_ptr<kernels::Conv> WeightLoader::conv(const std::string& name,
                                                   const kernels::ConvSpec& spec) {
-  const ConstTensorView weight =
-      view(name + ".weight", Shape{spec.out_channels, spec.in_channels, spec.kernel, spec.kernel});
+  const ConstTensorView weight = source_->view(
+      name + ".weight", Shape{spec.out_channels, spec.in_channels, spec.kernel, spec.kernel});
   const std::vector<float> bias = read(name + ".bias", Shape{spec.out_channels});
   auto result = context_.kernels->make_conv(context_, spec, weight,
                                             {bias.data(), DType::kF32, Shape{spec.out_channels}});
   loaded_bytes_ += result->packed_bytes();
-  file_.drop(name + ".weight");
+  source_->drop(name + ".weight");
   return result;
 }
 
 std::vector<float> WeightLoader::read(const std::string& name, const Shape& shape) const {
   std::vector<float> result(static_cast<size_t>(shape.num_elements()));
-  copy_to_f32(view(name, shape), result);
-  file_.drop(name);
+  copy_to_f32(source_->view(name, shape), result);
+  source_->drop(name);
   return result;
 }
 

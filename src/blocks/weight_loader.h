@@ -1,26 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
-// From named tensors of a model file to packed operators: checks shapes, packs, and lets go of the
-// file's pages, so that weights are held once. Borrows the file and the context.
+// From a model's named tensors to packed operators: checks shapes, packs, and lets go of the file's
+// pages, so that weights are held once. Borrows the context, and a file that it did not open.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "core/context.h"
 #include "kernels/kernels.h"
-#include "weights/safetensors.h"
+#include "weights/weight_source.h"
 
 namespace nextscale {
 
 class WeightLoader {
  public:
   WeightLoader(const Context& context, const SafetensorsFile& file)
-      : context_(context), file_(file) {}
+      : context_(context), source_(weights_of(file)) {}
+  // A file of a model folder, or random numbers: see open_weights().
+  WeightLoader(const Context& context, const std::filesystem::path& folder, const std::string& name)
+      : context_(context), source_(open_weights(context, folder, name)) {}
 
   const Context& context() const { return context_; }
-  bool has(const std::string& name) const;
-
   // `name`.weight [out, in] and `name`.bias [out] as one product.
   std::unique_ptr<kernels::Linear> linear(const std::string& name, const kernels::LinearSpec& spec);
   // The same with the bias given by the caller.
@@ -40,7 +42,6 @@ class WeightLoader {
   size_t loaded_bytes() const { return loaded_bytes_; }
 
  private:
-  ConstTensorView view(const std::string& name, const Shape& shape) const;
   std::unique_ptr<kernels::Linear> pack(const std::string& weight_name,
                                         const kernels::LinearSpec& spec,
                                         const ConstTensorView& bias);
@@ -49,7 +50,7 @@ class WeightLoader {
                  DType dtype) const;
 
   const Context& context_;
-  const SafetensorsFile& file_;
+  std::unique_ptr<WeightSource> source_;
   size_t loaded_bytes_ = 0;
 };
 

@@ -11,6 +11,7 @@
 #include "core/error_format.h"
 #include "core/memory_info.h"
 #include "core/trace.h"
+#include "engine/batch_run.h"
 #include "engine/bound_calibration.h"
 #include "engine/calibration_run.h"
 #include "engine/memory_plan.h"
@@ -18,9 +19,7 @@
 #include "engine/recipe.h"
 #include "engine/resolved_request.h"
 #include "engine/run_setup.h"
-#include "image/pixels.h"
 #include "models/registry.h"
-#include "scales/scale_loop.h"
 #include "weights/model_folder.h"
 
 namespace nextscale {
@@ -240,39 +239,15 @@ CalibrationRun Engine::State::calibration_run(const CalibrationRequest& request)
       .output = request.output};
 }
 
-namespace {
-
-// Decodes one picture with the scratch memory of `context`.
-Image decode_image(const Context& context, const Grid& pixels, int64_t image, ScaleRun& run) {
-  const ArenaScope scope(*context.scratch);
-  const std::span<float> rgb =
-      context.scratch->take<float>(static_cast<size_t>(3 * pixels.tokens()));
-  run.decode(context, image, rgb.data());
-  return to_image(rgb, pixels.width, pixels.height, PixelLayout::kInterleaved);
-}
-
-}  // namespace
-
 void Engine::State::run_batch(const ResolvedRequest& request, const Events& events, int64_t first,
                               int64_t images) {
   const Batch batch = make_batch(request, first, images, events.trace != nullptr);
   const Geometry& geometry = model->geometry();
-  const Schedule schedule = request.policy->schedule(geometry);
   Context run_context = context;
   run_context.probe = events.probe;
-  const BatchMemory memory = batch_memory(run_context, *model, batch, types, *request.policy);
   run_context.cancelled = events.cancel;
   run_context.trace = events.trace;
-
-  Arena state(memory.state, "the state of a batch");
-  auto scratch = std::make_unique<Arena>(memory.scratch, "activations");
-  run_context.scratch = scratch.get();
-  auto cache =
-      std::make_unique<KvCache>(cache_shape(*model, batch, types, *request.policy), schedule);
-  CachedAttention attention(attention_setup(*model, batch, types, *request.policy), schedule,
-                            *cache);
-  const auto run = loaded->start(run_context, batch, state);
-  const LoopBuffers buffers = take_loop_buffers(*model, batch, state);
+  BatchRun run(run_context, *model, *loaded, batch, types, *request.policy);
 
   LoopSettings settings{.sampler = request.sampler,
                         .seed = request.seed,
@@ -285,7 +260,7 @@ void Engine::State::run_batch(const ResolvedRequest& request, const Events& even
   }
   uint64_t peak_kv_bytes = 0;
   settings.on_scale = [&](const ScaleDone& done) {
-    peak_kv_bytes = std::max<uint64_t>(peak_kv_bytes, cache->held_bytes());
+    peak_kv_bytes = std::max<uint64_t>(peak_kv_bytes, run.kv_bytes());
     const Grid& grid = geometry.scales[static_cast<size_t>(done.scale)];
     if (events.on_scale) {
       events.on_scale({.first_image = first,
@@ -295,22 +270,13 @@ void Engine::State::run_batch(const ResolvedRequest& request, const Events& even
                        .height = grid.height,
                        .width = grid.width,
                        .milliseconds = done.milliseconds,
-                       .kv_bytes = cache->held_bytes()});
+                       .kv_bytes = run.kv_bytes()});
     }
-    if (!events.on_preview) return;
-    Arena decoder(memory.decoder, "the decoder");
-    Context decoder_context = run_context;
-    decoder_context.scratch = &decoder;
-    decoder_context.trace = nullptr;
-    events.on_preview(decode_image(decoder_context, model->image_pixels(), 0, *run));
+    if (events.on_preview) events.on_preview(run.decode(0));
   };
-  run_scales(run_context, *model, batch, settings, buffers, attention, *run);
-
-  cache.reset();
-  scratch.reset();
+  run.run(settings);
   if (!events.on_image && events.trace == nullptr) return;
-  Arena decoder(memory.decoder, "the decoder");
-  run_context.scratch = &decoder;
+  run.end_scales();
   for (int64_t image = 0; image < images; ++image) {
     const ImageNumber number = request.image(first + image);
     GeneratedImage result{
@@ -319,7 +285,7 @@ void Engine::State::run_batch(const ResolvedRequest& request, const Events& even
         .class_index =
             request.texts == nullptr ? request.classes[static_cast<size_t>(number.subject)] : 0,
         .image_index = number.index,
-        .image = decode_image(run_context, model->image_pixels(), image, *run),
+        .image = run.decode(image),
         .texts =
             recipe_texts(recipe(request, number, peak_kv_bytes / static_cast<uint64_t>(images)))};
     if (events.on_image) events.on_image(std::move(result));

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "core/error_format.h"
+#include "core/stage_times.h"
 #include "core/trace.h"
 
 namespace nextscale {
@@ -67,7 +68,9 @@ class ScaleSampling {
     const Geometry& geometry = model_.geometry();
     const int64_t tokens = geometry.tokens(scale);
     float* logits = buffers_.logits.data();
+    StageClock clock(context_.stages);
     run.logits(context_, scale, first, count, logits);
+    clock.lap(Stage::kHead);
     divide(scale, logits, count * tokens * labels_.logits_per_token());
     if (context_.trace != nullptr) {
       context_.trace->record(fmt::format("logits.{}", scale),
@@ -85,6 +88,7 @@ class ScaleSampling {
                              .scale = static_cast<uint32_t>(scale),
                              .image_indices = std::span(settings_.image_indices).subspan(first),
                              .out = buffers_.labels.data() + first * tokens * labels_.per_token});
+    clock.lap(Stage::kSampling);
   }
 
   // By the temperature of the scale.
@@ -151,7 +155,9 @@ void run_scales(const Context& context, const ModelDescription& model, const Bat
                             {chosen.labels, DType::kI32,
                              labels_shape(labels, batch.images(), model.geometry().tokens(scale))});
     }
+    StageClock clock(context.stages);
     run.accept(context, scale, chosen);
+    clock.lap(Stage::kQuantizer);
     const std::chrono::duration<double, std::milli> elapsed =
         std::chrono::steady_clock::now() - start;
     if (settings.on_scale) settings.on_scale({.scale = scale, .milliseconds = elapsed.count()});
