@@ -179,4 +179,18 @@ PromptCounts check_prompts(const std::filesystem::path& path, int64_t images_eac
        shown(path));
 }
 
+std::vector<Prompt> read_prompts(const std::filesystem::path& path, int64_t at_most,
+                                 const std::optional<std::string>& negative) {
+  check_prompts(path, 1);
+  PromptFile file(path);
+  std::vector<Prompt> prompts;
+  while (std::cmp_less(prompts.size(), at_most)) {
+    std::optional<FilePrompt> next = file.next();
+    if (!next) break;
+    if (!next->prompt.negative) next->prompt.negative = negative;
+    prompts.push_back(std::move(next->prompt));
+  }
+  return prompts;
+}
+
 }  // namespace nextscale::cli

@@ -160,10 +160,8 @@ Request RunOptions::checked_request(const std::string& prompt_file) const {
   return result;
 }
 
-void refuse_no_subject() {
-  fail(ErrorCode::kUsage,
-       "generate: nothing is named that could be shown; give --class, -p, --prompts or "
-       "--text-features");
+void refuse_no_subject(std::string_view command, std::string_view options) {
+  fail(ErrorCode::kUsage, "{}: nothing is named that could be shown; give {}", command, options);
 }
 
 }  // namespace nextscale::cli

@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/dtype.h"
@@ -41,8 +42,8 @@ struct RunOptions {
 Precision parse_dtype(const std::string& text);
 Precision parse_kv_dtype(const std::string& text);
 
-// Says what may be shown, where nothing was named.
-[[noreturn]] void refuse_no_subject();
+// Says by which options something may be named, where nothing was.
+[[noreturn]] void refuse_no_subject(std::string_view command, std::string_view options);
 
 // Adds an option that takes one value, or a list with one for each scale.
 void add_per_scale(CLI::App& command, const std::string& name, std::optional<PerScale>& target,

@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -116,6 +117,8 @@ struct ScaleEvent {
   int64_t width = 0;
   double milliseconds = 0;
   uint64_t kv_bytes = 0;  // keys and values held now, with the factors of int8
+  // What was chosen, as Events::forced_labels takes it; valid during the call.
+  std::span<const int32_t> labels{};
 };
 
 struct GeneratedImage {

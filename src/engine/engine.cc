@@ -295,7 +295,8 @@ void Engine::State::run_batch(const ResolvedRequest& request, const Events& even
                        .height = grid.height,
                        .width = grid.width,
                        .milliseconds = done.milliseconds,
-                       .kv_bytes = cache->held_bytes()});
+                       .kv_bytes = cache->held_bytes(),
+                       .labels = done.labels});
     }
     if (!events.on_preview) return;
     Arena decoder(memory.decoder, "the decoder");
@@ -308,7 +309,8 @@ void Engine::State::run_batch(const ResolvedRequest& request, const Events& even
 
   cache.reset();
   scratch.reset();
-  if (!events.on_image && events.trace == nullptr) return;
+  const bool traces_pictures = events.trace != nullptr && events.trace->wants_pictures();
+  if (!events.on_image && !traces_pictures) return;
   Arena decoder(memory.decoder, "the decoder");
   run_context.scratch = &decoder;
   for (int64_t image = 0; image < images; ++image) {
