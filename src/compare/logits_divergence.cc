@@ -14,10 +14,10 @@ constexpr std::string_view kLogits = "logits.";  // the guided ones of a scale
 
 // ln sum exp of the logits.
 double log_total(std::span<const float> logits) {
-  const float largest = *std::ranges::max_element(logits);
+  const double largest = *std::ranges::max_element(logits);
   double sum = 0;
-  for (const float logit : logits) sum += std::exp(static_cast<double>(logit - largest));
-  return static_cast<double>(largest) + std::log(sum);
+  for (const float logit : logits) sum += std::exp(static_cast<double>(logit) - largest);
+  return largest + std::log(sum);
 }
 
 // sum_c p_c (ln p_c - ln q_c), p and q the softmax of the logits.
