@@ -63,7 +63,7 @@ CompareEvents events_for(Progress& progress) {
   events.cancel = &cancel_on_signal();
   events.on_note = [&progress](const std::string& text) { progress.note(text); };
   events.on_plan = [&progress](const Plan& plan) {
-    progress.note(fmt::format("plan: {} at most under the first policy", format_bytes(plan.peak)));
+    progress.note(fmt::format("plan: {} at most", format_bytes(plan.peak)));
   };
   events.on_run = [&progress](const CompareProgress& run) {
     progress.show(static_cast<uint64_t>(run.runs_done), static_cast<uint64_t>(run.num_runs),

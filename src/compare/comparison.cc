@@ -117,23 +117,23 @@ class Comparer {
     }
     result_.subjects = names_of(request_.request);
     result_.seed = request_.request.seed;
-    for (const std::string& kv : request_.policies) check_policy(kv);
+    std::vector<Plan> plans;
+    for (const std::string& kv : request_.policies) plans.push_back(check_policy(kv));
+    result_.batch = std::ranges::min(plans, {}, &Plan::batch).batch;
+    if (events_.on_plan) events_.on_plan(std::ranges::max(plans, {}, &Plan::peak));
   }
 
-  void check_policy(const std::string& kv) {
+  Plan check_policy(const std::string& kv) {
     Request request = request_.request;
     request.kv = kv;
     const Plan plan = engine_.plan(request);
     json settings = json::parse(engine_.settings(request));
-    const bool is_first = result_.policies.empty();
-    result_.batch = is_first ? plan.batch : std::min(result_.batch, plan.batch);
     result_.policies.push_back(
         {.kv = kv, .calibration_sha256 = settings.value("calibration_sha256", "")});
-    if (!is_first) return;
     settings.erase("kv");
     settings.erase("calibration_sha256");
     result_.settings = settings.dump();
-    if (events_.on_plan) events_.on_plan(plan);
+    return plan;
   }
 
   void compare_batch(const BatchRequest& batch) {

@@ -86,7 +86,7 @@ struct CompareProgress {
 };
 
 struct CompareEvents {
-  std::function<void(const Plan&)> on_plan{};  // of the reference
+  std::function<void(const Plan&)> on_plan{};  // the largest
   std::function<void(const CompareProgress&)> on_run{};
   std::function<void(const std::string&)> on_note{};
   const std::atomic<bool>* cancel = nullptr;

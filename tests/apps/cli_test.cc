@@ -113,7 +113,7 @@ TEST_F(Cli, BenchComparesPoliciesWithTheFullCache) {
 
 TEST_F(Cli, CompareMeasuresPoliciesAndDrawsThem) {
   const std::string compare = kTool + " compare -m " + *model_ + " --class 1,2 -t 1 ";
-  const Result json = run(compare + "-n 2 --kv h2o:budget=30% --json 2>/dev/null");
+  const Result json = run("(" + compare + "-n 2 --kv h2o:budget=30% --json 2>/dev/null)");
   ASSERT_EQ(json.code, 0) << json.output;
   const auto comparison = nlohmann::json::parse(json.output);
   EXPECT_EQ(comparison.at("num_pictures"), 4);
