@@ -139,22 +139,40 @@ class Model:
         return ["--class", ",".join(map(str, numbers)), "-n", each]
 
     def prompt_subjects(self):
-        if not self.options.prompts:
+        lines = self.prompt_lines(self.options.prompts)
+        return ["--prompts", self.prompt_file("prompts", lines[:self.options.pictures])]
+
+    def prompt_lines(self, path):
+        if not path:
             sys.exit(f"study: {self.name} reads prompts; name a file of them with --prompts")
-        source = pathlib.Path(self.options.prompts)
-        lines = [line for line in source.read_text(encoding="utf-8").splitlines() if line.strip()]
-        chosen = self.folder / f"prompts{source.suffix}"
-        write_atomically(chosen, "\n".join(lines[:self.options.pictures]) + "\n")
-        return ["--prompts", chosen]
+        lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+        return [line for line in lines if line.strip()]
+
+    def prompt_file(self, name, lines):
+        path = self.folder / f"{name}{pathlib.Path(self.options.prompts).suffix}"
+        write_atomically(path, "\n".join(lines) + "\n")
+        return path
+
+    def worded(self, options):
+        """Options as part of a question: what a file of prompts says, not where it is."""
+        return [option.read_text(encoding="utf-8") if isinstance(option, pathlib.Path)
+                else str(option) for option in options]
 
     # ---- Calibrations --------------------------------------------------------------------------
 
-    def calibrate(self, name, samples, seed, classes):
+    def calibration_subjects(self, classes, part=None):
+        """Options that name what a calibration shows: all, or one of the parts that share none."""
+        if classes > 0:
+            numbers = range(classes)[part::self.options.sets] if part is not None else []
+            return ["--classes", ",".join(map(str, numbers))] if numbers else []
+        lines = self.prompt_lines(self.options.calibration_prompts or self.options.prompts)
+        name = "calibration-prompts" if part is None else f"calibration-prompts-{part:02}"
+        return ["--prompts", self.prompt_file(
+            name, lines if part is None else lines[part::self.options.sets])]
+
+    def calibrate(self, name, samples, seed, subjects):
         path = self.folder / f"{name}.safetensors"
-        subjects = []
-        if classes == 0:
-            subjects = ["--prompts", self.options.calibration_prompts or self.options.prompts]
-        question = {"samples": samples, "seed": seed, "prompts": subjects[1:],
+        question = {"samples": samples, "seed": seed, "subjects": self.worded(subjects),
                     "dtype": self.options.dtype}
 
         def answer():
@@ -233,10 +251,8 @@ class Model:
             return {"refused": refused, "comparison": result}
 
         question = {"settings": settings, "calibration": sha256,
-                    "options": [str(word) for word in [*subjects, *options]],
-                    "dtype": self.options.dtype, "threads": self.options.threads}
-        if "--prompts" in subjects:
-            question["prompts"] = pathlib.Path(subjects[1]).read_text(encoding="utf-8")
+                    "options": self.worded([*subjects, *options]), "dtype": self.options.dtype,
+                    "threads": self.options.threads}
         self.unit(name, question, answer)
 
     def compare_all(self, name, settings, calibration, sha256, subjects):
@@ -255,10 +271,12 @@ class Model:
         main_size = study_tables.main_size(sizes)
         calibrations = {}
         for size in sizes:
-            path, known = self.calibrate(f"calibration-{size:03}", size, CALIBRATION_SEED, classes)
+            path, known = self.calibrate(f"calibration-{size:03}", size, CALIBRATION_SEED,
+                                         self.calibration_subjects(classes))
             calibrations[size] = (path, known["sha256"])
         for number in range(self.options.sets):
-            self.calibrate(f"set-{number:02}", main_size, CALIBRATION_SEED + 1 + number, classes)
+            self.calibrate(f"set-{number:02}", main_size, CALIBRATION_SEED + 1 + number,
+                           self.calibration_subjects(classes, number))
         calibration, sha256 = calibrations[main_size]
         rows = self.settings(info, calibration, sha256)
         plan = {"rows": rows, "ablations": ABLATIONS, "sizes": sizes, "sets": self.options.sets,

@@ -5,6 +5,7 @@ import itertools
 import json
 import random
 import re
+import statistics
 
 PAPER_SIZE = 50  # samples of a calibration in the paper
 RESAMPLES = 1000
@@ -173,6 +174,10 @@ def judge_names(model):
     return names
 
 
+def median_time(policy):
+    return statistics.median(picture["milliseconds"] for picture in policy["pictures"])
+
+
 QUALITY = ["KV bytes", "of full", "time of full", "PSNR, dB", "SSIM", "equal tokens",
            "KL, nats/token"]
 
@@ -182,7 +187,7 @@ def quality_cells(model, kv):
     if kv in model["refused"]:
         return ["not possible"] + [""] * (len(QUALITY) - 1 + len(names))
     policy, reference = model["measured"][kv], model["references"][kv]
-    time = policy["milliseconds"]["mean"] / reference["milliseconds"]["mean"]
+    time = median_time(policy) / median_time(reference)
     return [shown_bytes(policy["kv_bytes"]),
             f"{100 * policy['kv_bytes'] / reference['kv_bytes']:.1f} %", f"{100 * time:.0f} %",
             interval(policy["psnr"], lambda value: f"{value:.1f}"), interval(policy["ssim"]),
