@@ -83,6 +83,7 @@ int run(int argc, char** argv) {
   add_convert(app);
   add_inspect(app);
   add_calibrate(app);
+  add_eval(app);
   add_report(app);
   add_trace(app);
   add_plan(app);
