@@ -9,6 +9,7 @@ namespace nextscale::cli {
 
 void add_generate(CLI::App& app);
 void add_convert(CLI::App& app);
+void add_eval(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_compare(CLI::App& app);
 void add_calibrate(CLI::App& app);

@@ -11,6 +11,7 @@
 #include "core/error_format.h"
 #include "core/suggest.h"
 #include "core/utf8.h"
+#include "judge/expectation.h"
 #include "weights/file_error.h"
 #include "weights/json_text.h"
 
@@ -92,8 +93,10 @@ int64_t images_of(const json& value, const Place& place) {
       fmt::format("\"n\" is {}, wanted a whole number from 1 to {}", got(value), kMaxImages));
 }
 
+// What the pictures should show is for `nextscale eval`, which reads the same files.
 void require_known(const std::string& key, const Place& place) {
   if (std::ranges::find(kKeys, key) != kKeys.end()) return;
+  if (std::ranges::find(kExpectationKeys, key) != kExpectationKeys.end()) return;
   place.refuse(fmt::format("there is no key \"{}\", wanted prompt, negative, seed, n or name{}",
                            printable(key), did_you_mean(key, kKeys)));
 }

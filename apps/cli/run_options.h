@@ -29,6 +29,10 @@ struct RunOptions {
   void add_to(CLI::App& command);
   // Those that do not say what is generated nor under which cache policy.
   void add_settings(CLI::App& command);
+  // --class.
+  void add_classes(CLI::App& command);
+  // --kv and --calibration.
+  void add_policy(CLI::App& command);
   // -p and --negative.
   void add_prompts(CLI::App& command);
   // What the texts mean. Throws Error(kUsage).

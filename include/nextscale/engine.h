@@ -167,6 +167,13 @@ class Engine {
   explicit Engine(const EngineOptions& options);
   ~Engine();
 
+  // What the model is conditioned on, if it is classes: how many there are (else 0), their names
+  // (one for each, synonyms separated by ", "; none if they have no names), and which one a person
+  // means by a number or a name. The last throws Error: kUsage, kNotFound.
+  int64_t num_classes() const;
+  std::vector<std::string> class_names() const;
+  int64_t class_index(const std::string& text) const;
+
   // Throws Error(kMemory) if no batch size fits.
   Plan plan(const Request& request) const;
 

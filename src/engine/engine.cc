@@ -332,6 +332,14 @@ Engine::Engine(const EngineOptions& options) : state_(std::make_unique<State>(op
 
 Engine::~Engine() = default;
 
+int64_t Engine::num_classes() const { return state_->model->num_classes(); }
+
+std::vector<std::string> Engine::class_names() const { return state_->model->class_names(); }
+
+int64_t Engine::class_index(const std::string& text) const {
+  return state_->model->resolve_class(text);
+}
+
 Plan Engine::plan(const Request& request) const {
   return state_->choose_plan(state_->resolve(request), {});
 }
