@@ -15,6 +15,10 @@
 #include "compare/summary.h"
 #include "core/atomic_file.h"
 #include "core/memory_info.h"
+#include "core/parallel.h"
+#include "expectation_file.h"
+#include "judge/judge.h"
+#include "line_reader.h"
 #include "progress.h"
 #include "prompt_file.h"
 #include "run_options.h"
@@ -31,6 +35,7 @@ struct CompareOptions {
   std::string prompts;  // a file
   std::vector<std::string> policies;
   int64_t shown_pictures = 8;
+  std::string judge;  // a file; empty: that of the model folder, if it has one
   std::string output;
   bool json = false;
 
@@ -74,41 +79,111 @@ CompareEvents events_for(Progress& progress) {
   return events;
 }
 
+// ---- The judge ----------------------------------------------------------------------------------
+
+// A judge, if there is one.
+std::unique_ptr<Judge> find_judge(const CompareOptions& options) {
+  const EngineOptions& engine = options.run.engine;
+  const fs::path own = fs::path(engine.model) / kJudgeName;
+  if (options.judge.empty() && !fs::exists(own)) return nullptr;
+  const int threads = engine.threads > 0 ? engine.threads : available_threads();
+  return std::make_unique<Judge>(options.judge.empty() ? own : fs::path(options.judge), threads);
+}
+
+// Whether the lines of a file of prompts say what pictures should show.
+bool says_what_is_expected(const std::string& path) {
+  if (path.empty() || prompt_form(path) != PromptForm::kJsonLines) return false;
+  constexpr size_t kMaxLineBytes = size_t{1} << 20;  // as those who read it all
+  LineReader lines(path, kMaxLineBytes);
+  while (lines.next()) {
+    const auto line = nlohmann::json::parse(lines.text(), nullptr, false);
+    if (line.is_object()) return line.contains("kind");
+  }
+  return false;
+}
+
+std::vector<std::optional<Expectation>> expectations(const CompareOptions& options,
+                                                     const Request& request, const Engine& engine,
+                                                     const JudgeLabels& labels) {
+  std::vector<std::optional<Expectation>> expected;
+  if (says_what_is_expected(options.prompts)) {
+    for (const ExpectedPicture& each : read_expectations(options.prompts, labels)) {
+      expected.emplace_back(each.expectation);
+    }
+  }
+  const std::vector<std::string> names = engine.class_names();
+  for (const std::string& text : request.classes) {
+    const auto number = static_cast<size_t>(engine.class_index(text));
+    expected.push_back(names.empty() ? std::nullopt : expect_class(labels, names[number]));
+  }
+  return expected;
+}
+
+// ---- Results ------------------------------------------------------------------------------------
+
+using Line = std::vector<std::string>;
+
 std::string text_of(const MeanInterval& value, int digits) {
   return fmt::format("{0:.{3}f} [{1:.{3}f}, {2:.{3}f}]", value.mean, value.low, value.high, digits);
 }
 
-void print_table(const Comparison& comparison) {
-  constexpr const char* kLine = "{:<{}}  {:>11}  {:<24}  {:<22}  {:<24}  {:<24}  {}\n";
-  size_t width = 0;
-  for (const PolicyMeasures& policy : comparison.policies)
-    width = std::max(width, policy.kv.size());
-  fmt::print(kLine, "policy", width, "KV bytes", "ms per picture", "PSNR, dB", "SSIM",
-             "equal tokens", "KL per token, nats");
-  for (size_t policy = 0; policy < comparison.policies.size(); ++policy) {
-    const PolicyMeasures& measures = comparison.policies[policy];
-    const std::string bytes = format_bytes(measures.kv_bytes);
-    const std::string time = text_of(mean_time(measures), 1);
-    if (policy == 0) {
-      fmt::print("{:<{}}  {:>11}  {}\n", measures.kv, width, bytes, time);
-      continue;
-    }
+Line line_of(const Comparison& comparison, size_t policy) {
+  const PolicyMeasures& measures = comparison.policies[policy];
+  Line line{measures.kv, format_bytes(measures.kv_bytes), text_of(mean_time(measures), 1)};
+  if (policy > 0) {
     const DifferenceSummary difference = summarize(comparison, policy);
-    fmt::print(kLine, measures.kv, width, bytes, time, text_of(difference.psnr, 2),
-               text_of(difference.ssim, 4), text_of(difference.agreement, 4),
-               text_of(difference.divergence, 4));
+    line.push_back(text_of(difference.psnr, 2));
+    for (const MeanInterval& value :
+         {difference.ssim, difference.agreement, difference.divergence}) {
+      line.push_back(text_of(value, 4));
+    }
+  }
+  return line;
+}
+
+void print_table(const Comparison& comparison) {
+  std::vector<Line> lines{{"policy", "KV bytes", "ms per picture", "PSNR, dB", "SSIM",
+                           "equal tokens", "KL per token, nats"}};
+  for (size_t policy = 0; policy < comparison.policies.size(); ++policy) {
+    lines.push_back(line_of(comparison, policy));
+  }
+  std::vector<size_t> widths(lines.front().size());
+  for (const Line& line : lines) {
+    for (size_t column = 0; column < line.size(); ++column) {
+      widths[column] = std::max(widths[column], line[column].size());
+    }
+  }
+  for (const Line& line : lines) {
+    for (size_t column = 0; column + 1 < line.size(); ++column) {
+      fmt::print("{:<{}}", line[column], widths[column] + 2);
+    }
+    fmt::print("{}\n", line.back());
+  }
+}
+
+void print_scores(const Comparison& comparison) {
+  for (const PolicyMeasures& measures : comparison.policies) {
+    std::string text;
+    for (const auto& [name, score] : judge_scores(measures)) {
+      text += fmt::format("  {} {}", name, text_of(score, 3));
+    }
+    if (!text.empty()) fmt::print("judge of {}:{}\n", measures.kv, text);
   }
 }
 
 void compare(const CompareOptions& options) {
-  const CompareRequest request{
-      .request = wanted_pictures(options),
-      .policies = wanted_policies(options.policies),
-      .shown_pictures = options.page().empty() ? 0 : options.shown_pictures};
+  CompareRequest request{.request = wanted_pictures(options),
+                         .policies = wanted_policies(options.policies),
+                         .shown_pictures = options.page().empty() ? 0 : options.shown_pictures};
   // Tells whether it can be written before anything is made.
   std::optional<AtomicFile> page;
   if (!options.page().empty()) page.emplace(options.page());
   Engine engine(options.run.engine_options());
+  const std::unique_ptr<Judge> judge = find_judge(options);
+  if (judge != nullptr) {
+    request.judge = judge.get();
+    request.expected = expectations(options, request.request, engine, judge->labels());
+  }
   Progress progress;
   const Comparison comparison = nextscale::compare(engine, request, events_for(progress));
   progress.clear();
@@ -123,6 +198,7 @@ void compare(const CompareOptions& options) {
     return;
   }
   print_table(comparison);
+  print_scores(comparison);
   fmt::print("{}\n", options.page());
 }
 
@@ -134,12 +210,11 @@ void add_compare(CLI::App& app) {
   const auto options = std::make_shared<CompareOptions>();
   RunOptions& run = options->run;
   run.add_settings(*command);
-  command->add_option("--class", run.request.classes, "Classes, as numbers or names: 3,7 or tabby")
-      ->delimiter(',');
+  run.add_classes(*command);
   run.add_prompts(*command);
   command->add_option("--prompts", options->prompts,
                       "A file of prompts, .jsonl or .txt (of a .jsonl only \"prompt\" and "
-                      "\"negative\" matter)");
+                      "\"negative\" matter, and to the judge what pictures should show)");
   command
       ->add_option("--kv", options->policies,
                    "Cache policy (see `nextscale policies`); give several by repeating it. The "

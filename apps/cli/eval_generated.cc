@@ -92,16 +92,15 @@ ExpectedClasses classes_by_name(const Request& settings, const Engine& engine,
   }
   ExpectedClasses classes;
   for (const int64_t number : numbers) {
-    const std::string& all = names[static_cast<size_t>(number)];
-    const std::string name = all.substr(0, all.find(", "));
-    const std::optional<int64_t> sprite = find_class(labels, name);
-    if (!sprite) {
+    const std::string& name = names[static_cast<size_t>(number)];
+    const std::optional<Expectation> expected = expect_class(labels, name);
+    if (!expected) {
       fail(ErrorCode::kMismatch,
            "eval: class {} is called '{}', which this judge does not know; give the judge of these "
            "classes, or leave the class out with --class",
            number, printable(name));
     }
-    classes[number] = {{.kind = SceneKind::kSingle, .sprites = {*sprite}}};
+    classes[number] = {*expected};
   }
   return classes;
 }

@@ -24,6 +24,7 @@ using Labels = std::vector<std::vector<int32_t>>;
 struct FreeRun {
   Labels labels{};
   std::vector<Image> pictures{};
+  std::vector<SeenPicture> seen{};  // if somebody looks
   std::vector<ComparedScale> scales{};
   double milliseconds = 0;
   uint64_t kv_bytes = 0;
@@ -74,6 +75,14 @@ double agreement(const std::vector<int32_t>& one, const std::vector<int32_t>& ot
   return static_cast<double>(equal) / static_cast<double>(count);
 }
 
+// Classes of what is seen, with repetition.
+std::vector<int64_t> sprites_of(const SeenPicture& seen) {
+  std::vector<int64_t> classes;
+  for (const SeenSprite& sprite : seen.sprites) classes.push_back(sprite.class_index);
+  std::ranges::sort(classes);
+  return classes;
+}
+
 std::vector<std::string> names_of(const Request& request) {
   std::vector<std::string> names = request.classes;
   for (const Prompt& prompt : request.prompts) names.push_back(prompt.text);
@@ -86,7 +95,7 @@ class Comparer {
       : engine_(engine), request_(request), events_(events) {}
 
   Comparison run() {
-    check();
+    check_request();
     const auto batches = batches_of(request_.request, num_subjects(), result_.batch);
     progress_.num_runs = 2 * static_cast<int64_t>(batches.size() * request_.policies.size());
     progress_.num_pictures = num_subjects() * request_.request.images_each;
@@ -101,7 +110,7 @@ class Comparer {
   int64_t num_subjects() const { return static_cast<int64_t>(result_.subjects.size()); }
 
   // Everything that can be wrong, and the batch that fits under every policy.
-  void check() {
+  void check_request() {
     if (request_.policies.size() < 2) {
       fail(ErrorCode::kUsage,
            "--kv: got one policy, wanted others to compare it with; give --kv several times");
@@ -200,6 +209,8 @@ class Comparer {
     };
     events.on_image = [&](GeneratedImage image) { run.pictures.push_back(std::move(image.image)); };
     engine_.generate(request_of(batch, policy), events);
+    if (request_.judge == nullptr) return run;
+    for (const Image& picture : run.pictures) run.seen.push_back(request_.judge->look(picture));
     return run;
   }
 
@@ -223,6 +234,13 @@ class Comparer {
     measures.kv_bytes = std::max(measures.kv_bytes, run.kv_bytes / images);
     measures.pictures.resize(measures.pictures.size() + images,
                              {.milliseconds = run.milliseconds / static_cast<double>(images)});
+    for (size_t image = 0; image < run.seen.size(); ++image) {
+      const size_t number = measures.pictures.size() - images + image;
+      const auto subject = static_cast<size_t>(result_.pictures[number].subject);
+      if (request_.expected.empty() || !request_.expected[subject]) continue;
+      measures.pictures[number].verdict =
+          check(*request_.expected[subject], run.seen[image], request_.judge->labels());
+    }
   }
 
   // Of the pictures that were added last.
@@ -235,6 +253,9 @@ class Comparer {
       measures.is_identical = run.pictures[image] == reference.pictures[image];
       measures.psnr = psnr(reference.pictures[image], run.pictures[image]);
       measures.ssim = ssim(reference.pictures[image], run.pictures[image]);
+      if (!run.seen.empty()) {
+        measures.is_same = sprites_of(run.seen[image]) == sprites_of(reference.seen[image]);
+      }
       for (size_t scale = 0; scale < run.labels.size(); ++scale) {
         measures.agreement.push_back(
             agreement(reference.labels[scale], run.labels[scale], image, images));

@@ -9,9 +9,12 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "judge/expectation.h"
+#include "judge/judge.h"
 #include "nextscale/engine.h"
 
 namespace nextscale {
@@ -23,9 +26,13 @@ struct CompareRequest {
   // bytes of them; one is kept at least.
   int64_t shown_pictures = 8;
   uint64_t shown_bytes = uint64_t{14} << 20;
+  // Looks at every picture; null: nobody does. What the pictures of each subject should show, where
+  // that is known: [subjects].
+  Judge* judge = nullptr;
+  std::vector<std::optional<Expectation>> expected{};
 };
 
-// One picture under one policy. Of the reference only the time is measured.
+// One picture under one policy. The reference is not compared with itself.
 struct PictureMeasures {
   double milliseconds = 0;  // of all scales, without decoding; a batch shares it evenly
   double psnr = 0;          // dB
@@ -33,6 +40,8 @@ struct PictureMeasures {
   bool is_identical = false;
   std::vector<double> agreement{};   // [scales] share of labels that are the reference's
   std::vector<double> divergence{};  // [scales] KL(reference || policy) per token, in nats
+  Verdict verdict{};                 // of the judge, where something is expected
+  std::optional<bool> is_same{};     // whether the judge sees the reference's sprites, no other
 };
 
 struct PolicyMeasures {

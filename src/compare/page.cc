@@ -63,14 +63,16 @@ std::string figure(std::string_view title, std::string_view words, std::string_v
 // The interval in a lighter colour behind the mean.
 template <typename Write>
 std::string with_interval(const MeanInterval& value, const Write& write) {
-  return fmt::format("<td>{}<span class=\"i\">[{}, {}]</span></td>", write(value.mean),
-                     write(value.low), write(value.high));
+  return fmt::format("{}<span class=\"i\">[{}, {}]</span>", write(value.mean), write(value.low),
+                     write(value.high));
 }
+
+std::string cell(std::string_view content) { return fmt::format("<td>{}</td>", content); }
 
 std::string one_digit(double value) { return fmt::format("{:.1f}", value); }
 
 std::string name_cell(const std::string& kv) {
-  return fmt::format("<td><code>{}</code></td>", html_text(printable(kv)));
+  return cell(fmt::format("<code>{}</code>", html_text(printable(kv))));
 }
 
 class Page {
@@ -89,7 +91,7 @@ class Page {
            "<title>" +
            title + "</title>\n<style>" + std::string(kReportStyle) + std::string(kPageStyle) +
            "</style>\n<main>\n<h1>" + title + "</h1>\n" + lead() + overview() + by_scale() +
-           pictures() + facts() + "</main>\n</html>\n";
+           judge() + pictures() + facts() + "</main>\n</html>\n";
   }
 
  private:
@@ -120,7 +122,7 @@ class Page {
             "reference's tokens, against the reference's; all else is of runs that choose their "
             "own. PSNR of identical pictures has no bound; they count as if one value differed by "
             "one level.",
-            100 * kBootstrapLevel),
+            100 * BootstrapOptions{}.coverage),
         table + "</table>");
   }
 
@@ -130,15 +132,36 @@ class Page {
     std::string row = "<tr>" + name_cell(measures.kv);
     row += fmt::format("<td>{}</td><td>{:.1f} %</td>", format_bytes(measures.kv_bytes),
                        100 * static_cast<double>(measures.kv_bytes) / reference_bytes);
-    row += with_interval(mean_time(measures), one_digit);
+    row += cell(with_interval(mean_time(measures), one_digit));
     if (policy == 0) return row + "<td></td><td></td><td></td><td></td><td></td></tr>\n";
     const DifferenceSummary& difference = differences_[policy - 1];
-    row += with_interval(difference.psnr, one_digit);
+    row += cell(with_interval(difference.psnr, one_digit));
     for (const MeanInterval& value :
          {difference.ssim, difference.agreement, difference.divergence}) {
-      row += with_interval(value, short_number);
+      row += cell(with_interval(value, short_number));
     }
     return row + fmt::format("<td>{}</td></tr>\n", difference.num_identical);
+  }
+
+  // Every policy, the reference first; nothing if nobody looked.
+  std::string judge() const {
+    std::string rows;
+    for (const PolicyMeasures& measures : comparison_.policies) {
+      const auto scores = judge_scores(measures);
+      if (scores.empty()) continue;
+      rows += "<tr>" + name_cell(measures.kv);
+      for (const auto& [name, score] : scores) {
+        rows += cell(html_text(name) + " " + with_interval(score, short_number));
+      }
+      rows += "</tr>\n";
+    }
+    if (rows.empty()) return {};
+    return figure("What the judge sees",
+                  "Shares of the pictures that pass: with the right sprite (single), both of two, "
+                  "their number, their places, the background's colour, and all of it; as far as "
+                  "it is known what they should show. Same: the judge sees what it sees in the "
+                  "reference's picture.",
+                  "<table>" + rows + "</table>");
   }
 
   // ---- By scale ---------------------------------------------------------------------------------

@@ -8,16 +8,13 @@ namespace {
 
 using nlohmann::json;
 
-// The intervals of a comparison are drawn with one seed: repeated calls give the same.
-constexpr uint64_t kBootstrapSeed = 0;
-
 // The mean of what `value` says of each picture.
 template <typename Value>
 MeanInterval mean_of(const PolicyMeasures& policy, const Value& value) {
   std::vector<double> values;
   values.reserve(policy.pictures.size());
   for (const PictureMeasures& picture : policy.pictures) values.push_back(value(picture));
-  return bootstrap_mean(values, kBootstrapSeed);
+  return bootstrap_mean(values);
 }
 
 json to_json(const MeanInterval& interval) {
@@ -81,21 +78,41 @@ DifferenceSummary summarize(const Comparison& comparison, size_t policy) {
   return summary;
 }
 
+std::vector<std::pair<std::string, MeanInterval>> judge_scores(const PolicyMeasures& policy) {
+  std::vector<std::pair<std::string, MeanInterval>> scores;
+  const auto add = [&](std::string_view name, const auto& passes) {
+    std::vector<double> values;
+    for (const PictureMeasures& picture : policy.pictures) {
+      const std::optional<bool> passed = passes(picture);
+      if (passed) values.push_back(*passed ? 1.0 : 0.0);
+    }
+    if (!values.empty()) scores.emplace_back(name, bootstrap_mean(values));
+  };
+  for (size_t attribute = 0; attribute < kAttributeNames.size(); ++attribute) {
+    add(kAttributeNames[attribute],
+        [=](const PictureMeasures& picture) { return picture.verdict[attribute]; });
+  }
+  add("same", [](const PictureMeasures& picture) { return picture.is_same; });
+  return scores;
+}
+
 MeanInterval mean_time(const PolicyMeasures& policy) {
   return mean_of(policy, [](const PictureMeasures& each) { return each.milliseconds; });
 }
 
 json to_json(const Comparison& comparison) {
-  json result{{"format", "nextscale-comparison"},
-              {"version", 1},
-              {"settings", json::parse(comparison.settings)},
-              {"seed", comparison.seed},
-              {"subjects", comparison.subjects},
-              {"num_pictures", comparison.pictures.size()},
-              {"batch", comparison.batch},
-              {"scales", json::array()},
-              {"bootstrap", {{"resamples", kBootstrapResamples}, {"level", kBootstrapLevel}}},
-              {"policies", json::array()}};
+  json result{
+      {"format", "nextscale-comparison"},
+      {"version", 1},
+      {"settings", json::parse(comparison.settings)},
+      {"seed", comparison.seed},
+      {"subjects", comparison.subjects},
+      {"num_pictures", comparison.pictures.size()},
+      {"batch", comparison.batch},
+      {"scales", json::array()},
+      {"bootstrap",
+       {{"resamples", BootstrapOptions{}.resamples}, {"coverage", BootstrapOptions{}.coverage}}},
+      {"policies", json::array()}};
   for (const ComparedScale& scale : comparison.scales) {
     result["scales"].push_back({scale.height, scale.width});
   }
@@ -109,6 +126,10 @@ json to_json(const Comparison& comparison) {
       each["calibration_sha256"] = measures.calibration_sha256;
     }
     if (policy > 0) add_difference(comparison, policy, each);
+    for (const auto& [name, score] : judge_scores(measures)) {
+      each["judge"][name] = to_json(score);
+      each["judge"][name]["count"] = score.count;
+    }
     each["pictures"] = pictures_of(comparison, policy);
   }
   return result;

@@ -6,10 +6,11 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "compare/bootstrap.h"
 #include "compare/comparison.h"
+#include "judge/bootstrap.h"
 
 namespace nextscale {
 
@@ -26,6 +27,10 @@ struct DifferenceSummary {
 
 // `policy` is not the reference.
 DifferenceSummary summarize(const Comparison& comparison, size_t policy);
+
+// Shares of the pictures that the judge passes, by attribute ("single", "color", ...), as far as
+// something is expected; and as "same", of those where it sees what it sees in the reference's.
+std::vector<std::pair<std::string, MeanInterval>> judge_scores(const PolicyMeasures& policy);
 
 // Of one picture, of all scales, in ms.
 MeanInterval mean_time(const PolicyMeasures& policy);

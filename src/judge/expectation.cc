@@ -140,6 +140,12 @@ std::optional<int64_t> find_class(const JudgeLabels& labels, std::string_view na
   return std::nullopt;
 }
 
+std::optional<Expectation> expect_class(const JudgeLabels& labels, std::string_view names) {
+  const std::optional<int64_t> sprite = find_class(labels, names.substr(0, names.find(", ")));
+  if (!sprite) return std::nullopt;
+  return Expectation{.kind = SceneKind::kSingle, .sprites = {*sprite}};
+}
+
 Verdict check(const Expectation& expected, const SeenPicture& seen, const JudgeLabels& labels) {
   Verdict verdict;
   const auto set = [&verdict](Attribute attribute, bool is_right) {

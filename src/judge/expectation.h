@@ -43,6 +43,10 @@ Expectation parse_expectation(const nlohmann::json& object, const JudgeLabels& l
 // The number of a class by name ('_' read as a space); nothing if the judge does not know it.
 std::optional<int64_t> find_class(const JudgeLabels& labels, std::string_view name);
 
+// One sprite, of the class with these names (synonyms separated by ", "); nothing if the judge does
+// not know the first.
+std::optional<Expectation> expect_class(const JudgeLabels& labels, std::string_view names);
+
 enum class Attribute {
   kSingle,    // singles: the best sprite is of the class
   kTwo,       // pairs: both classes are there

@@ -237,6 +237,27 @@ TEST_F(CompareTest, ThePageIsOneFileThatNeedsNothingElse) {
   EXPECT_NE(page.find("src=\"data:image/png;base64,iVBORw0KGgo"), std::string::npos);
 }
 
+// A judge of random weights sees the same in the same pictures, whatever that is.
+TEST_F(CompareTest, TheJudgeLooksAtEveryPicture) {
+  Judge judge(NEXTSCALE_TEST_DATA "/judge/judge.safetensors", 1);
+  CompareRequest wanted = request();
+  wanted.request.images_each = 1;
+  wanted.judge = &judge;
+  wanted.expected = {Expectation{.kind = SceneKind::kSingle, .sprites = {0}}, std::nullopt};
+  const Comparison comparison = compared(wanted);
+  for (const PolicyMeasures& policy : comparison.policies) {
+    EXPECT_TRUE(policy.pictures[0].verdict[static_cast<size_t>(Attribute::kSingle)].has_value());
+    EXPECT_THAT(policy.pictures[1].verdict, Each(std::nullopt));
+  }
+  EXPECT_EQ(comparison.policies[2].pictures[0].verdict, comparison.policies[0].pictures[0].verdict);
+  const nlohmann::json policies = to_json(comparison).at("policies");
+  EXPECT_EQ(policies[0].at("judge").count("same"), 0U);
+  EXPECT_EQ(policies[2].at("judge").at("same").at("mean"), 1.0);
+  EXPECT_EQ(policies[2].at("judge").at("same").at("count"), 2);
+  EXPECT_EQ(policies[2].at("judge").at("single").at("count"), 1);
+  EXPECT_NE(comparison_page(comparison, "model").find("What the judge sees"), std::string::npos);
+}
+
 TEST_F(CompareTest, JsonHoldsMeansIntervalsAndEveryPicture) {
   const Comparison& comparison = usual();
   const nlohmann::json result = to_json(comparison);
