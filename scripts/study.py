@@ -12,6 +12,7 @@ and figures, from these files alone.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import os
@@ -236,8 +237,9 @@ class Model:
     def compare(self, name, settings, calibration, sha256, subjects):
         """Measures of the settings; those that the model cannot take get the tool's sentence."""
         options = ["-s", PICTURE_SEED, "--batch", self.options.batch]
-        if self.options.judge:
-            options += ["--judge", self.options.judge]
+        own = self.path / "judge.safetensors"
+        judge = pathlib.Path(self.options.judge) if self.options.judge else own
+        look = ["--judge", judge] if judge.exists() else []
 
         def answer():
             refused = {kv: why for kv in settings
@@ -246,13 +248,14 @@ class Model:
             if not wanted:
                 return {"refused": refused, "comparison": None}
             named = [word for kv in ["full", *wanted] for word in ("--kv", kv)]
-            result = self.tool("compare", *self.run_options(), *subjects, *options, *named,
-                               "--calibration", calibration, "--json")
+            result = self.tool("compare", *self.run_options(), *subjects, *options, *look,
+                               *named, "--calibration", calibration, "--json")
             return {"refused": refused, "comparison": result}
 
         question = {"settings": settings, "calibration": sha256,
                     "options": self.worded([*subjects, *options]), "dtype": self.options.dtype,
-                    "threads": self.options.threads}
+                    "threads": self.options.threads, "judge": [
+                        hashlib.sha256(each.read_bytes()).hexdigest() for each in look[1:]]}
         self.unit(name, question, answer)
 
     def compare_all(self, name, settings, calibration, sha256, subjects):

@@ -236,11 +236,21 @@ def ablations_table(model):
 # ---- Orderings ----------------------------------------------------------------------------------
 
 
+# What orderings are judged by: a title, and a number of a picture that is larger where it is
+# better, or None. KL is of the change itself, SSIM of the picture, the judge's of what it shows.
+MEASURES = {
+    "KL less by": lambda picture: -picture["divergence"],
+    "SSIM more by": lambda picture: picture["ssim"],
+    "judge: all, more by": lambda picture: picture.get("judge", {}).get("all"),
+}
+
+
 def difference(model, better, worse, measure):
     """Of pictures with the same seed; positive where the better one is better."""
-    sign = -1 if measure == "divergence" else 1
     pairs = zip(model["measured"][better]["pictures"], model["measured"][worse]["pictures"])
-    return bootstrap([sign * (one[measure] - other[measure]) for one, other in pairs])
+    values = [(measure(one), measure(other)) for one, other in pairs]
+    known = [one - other for one, other in values if one is not None and other is not None]
+    return bootstrap(known) if known else None
 
 
 def verdict(value):
@@ -251,13 +261,13 @@ def verdict(value):
 
 def ordering_rows(model, claim, settings):
     for better, worse in zip(settings, settings[1:]):
-        if better not in model["measured"] or worse not in model["measured"]:
-            yield [claim, f"`{better}` before `{worse}`", "", "not possible", "", "not possible"]
-            continue
         cells = []
-        for measure in ("divergence", "ssim"):
+        for measure in MEASURES.values():
+            if better not in model["measured"] or worse not in model["measured"]:
+                cells += ["", "not possible"]
+                continue
             value = difference(model, better, worse, measure)
-            cells += [interval(value), verdict(value)]
+            cells += ["", ""] if value is None else [interval(value), verdict(value)]
         yield [claim, f"`{better}` before `{worse}`", *cells]
 
 
@@ -275,7 +285,8 @@ def orderings_table(model):
     for claim, settings in PAPER_ABLATIONS:
         rows += ordering_rows(model, "Infinity-2B, 30 / 1 %, " + claim, [
             model["ablated"] + ("," + each if each else "") for each in settings])
-    return table(["the paper", "ordering", "KL less by", "", "SSIM more by", ""], rows)
+    titles = [word for title in MEASURES for word in (title, "")]
+    return table(["the paper", "ordering", *titles], rows)
 
 
 # ---- Calibration --------------------------------------------------------------------------------

@@ -231,6 +231,9 @@ void add_compare(CLI::App& app) {
   command->add_option("--batch", run.request.batch,
                       "Pictures at a time, 0 for as many as fit, at most 4 (changes times, no "
                       "picture)");
+  command->add_option("--judge", options->judge,
+                      "A judge's .safetensors, which looks at every picture (default: "
+                      "judge.safetensors in the model folder, if it is there)");
   command->add_option(
       "-o,--output", options->output,
       fmt::format("The page to write (default: {}; with --json none)", kDefaultPage));

@@ -17,6 +17,15 @@ MeanInterval mean_of(const PolicyMeasures& policy, const Value& value) {
   return bootstrap_mean(values);
 }
 
+// The judge's scores by number: its attributes, then whether it sees the same.
+std::string_view score_name(size_t which) {
+  return which < kAttributeNames.size() ? kAttributeNames[which] : "same";
+}
+
+std::optional<bool> passes(const PictureMeasures& picture, size_t which) {
+  return which < kAttributeNames.size() ? picture.verdict[which] : picture.is_same;
+}
+
 json to_json(const MeanInterval& interval) {
   return {{"mean", interval.mean}, {"low", interval.low}, {"high", interval.high}};
 }
@@ -46,6 +55,10 @@ json pictures_of(const Comparison& comparison, size_t policy) {
     json& each = list.emplace_back(json{{"subject", picture.subject},
                                         {"image", picture.image_index},
                                         {"milliseconds", measures.milliseconds}});
+    for (size_t which = 0; which <= kAttributeNames.size(); ++which) {
+      const std::optional<bool> passed = passes(measures, which);
+      if (passed) each["judge"][std::string(score_name(which))] = *passed;
+    }
     if (policy == 0) continue;
     each["psnr"] = measures.psnr;
     each["ssim"] = measures.ssim;
@@ -80,19 +93,14 @@ DifferenceSummary summarize(const Comparison& comparison, size_t policy) {
 
 std::vector<std::pair<std::string, MeanInterval>> judge_scores(const PolicyMeasures& policy) {
   std::vector<std::pair<std::string, MeanInterval>> scores;
-  const auto add = [&](std::string_view name, const auto& passes) {
+  for (size_t which = 0; which <= kAttributeNames.size(); ++which) {
     std::vector<double> values;
     for (const PictureMeasures& picture : policy.pictures) {
-      const std::optional<bool> passed = passes(picture);
+      const std::optional<bool> passed = passes(picture, which);
       if (passed) values.push_back(*passed ? 1.0 : 0.0);
     }
-    if (!values.empty()) scores.emplace_back(name, bootstrap_mean(values));
-  };
-  for (size_t attribute = 0; attribute < kAttributeNames.size(); ++attribute) {
-    add(kAttributeNames[attribute],
-        [=](const PictureMeasures& picture) { return picture.verdict[attribute]; });
+    if (!values.empty()) scores.emplace_back(score_name(which), bootstrap_mean(values));
   }
-  add("same", [](const PictureMeasures& picture) { return picture.is_same; });
   return scores;
 }
 

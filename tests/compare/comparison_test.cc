@@ -255,6 +255,8 @@ TEST_F(CompareTest, TheJudgeLooksAtEveryPicture) {
   EXPECT_EQ(policies[2].at("judge").at("same").at("mean"), 1.0);
   EXPECT_EQ(policies[2].at("judge").at("same").at("count"), 2);
   EXPECT_EQ(policies[2].at("judge").at("single").at("count"), 1);
+  EXPECT_EQ(policies[2].at("pictures")[0].at("judge").count("single"), 1U);
+  EXPECT_EQ(policies[2].at("pictures")[1].at("judge").count("single"), 0U);
   EXPECT_NE(comparison_page(comparison, "model").find("What the judge sees"), std::string::npos);
 }
 
