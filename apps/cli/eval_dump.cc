@@ -7,6 +7,7 @@
 #include <cctype>
 #include <nlohmann/json.hpp>
 
+#include "cancel.h"
 #include "core/atomic_file.h"
 #include "core/error_format.h"
 #include "eval_options.h"
@@ -173,7 +174,12 @@ class Dump {
   }
 
   void write_archive() const {
+    const std::atomic<bool>& cancelled = cancel_on_signal();
     write_npz(options_.npz, std::ssize(classes_) * options_.per_class, [&](int64_t index) {
+      if (cancelled) {
+        fail(ErrorCode::kCancelled, "cancelled: all pictures are done, but not {}",
+             shown(options_.npz));
+      }
       const auto number = static_cast<size_t>(index / options_.per_class);
       return read_png(file_of(classes_[number], index % options_.per_class));
     });
