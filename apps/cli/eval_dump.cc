@@ -150,12 +150,18 @@ class Dump {
     groups.back().classes.push_back(number);
   }
 
+  static void make_folder(const fs::path& folder) {
+    std::error_code error;
+    fs::create_directories(folder, error);
+    if (error) fail_system("cannot make", folder, error.value());
+  }
+
   void generate(const DumpGroup& group, GenerationWatch& watch) {
     Request request = request_;
     request.classes.clear();
     for (const int64_t number : group.classes) {
       request.classes.push_back(std::to_string(number));
-      fs::create_directories(folder_of(number));
+      make_folder(folder_of(number));
     }
     request.first_image = group.first_image;
     request.images_each = group.images;
@@ -168,7 +174,9 @@ class Dump {
       engine_.generate(request, events);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kCancelled) throw;
-      fail(ErrorCode::kCancelled, "cancelled: {} more pictures are done; the same command goes on",
+      fail(ErrorCode::kCancelled,
+           "cancelled: {} more pictures are done; the same command goes on "
+           "from there",
            num_done_);
     }
   }
