@@ -47,12 +47,15 @@ void evaluate(const EvalOptions& options) {
     require_frechet_size(reference->size(), judge.config().num_features());
   }
   const bool generates = options.pictures.empty();
-  const JudgedSet seen = generates
-                             ? judge_generated(options, judge)
-                             : judge_folder(options.pictures, options.expect, judge, progress);
+  const JudgedGeneration judged =
+      generates ? judge_generated(options, judge)
+                : JudgedGeneration{
+                      .seen = judge_folder(options.pictures, options.expect, judge, progress),
+                      .summary = {}};
   EvalReport report{.judge = judge_file.string(),
                     .pictures = generates ? options.run.engine.model : options.pictures,
-                    .seen = seen};
+                    .seen = judged.seen,
+                    .generation = judged.summary};
   if (reference) {
     report.reference = options.against;
     report.reference_seen = &*reference;

@@ -7,6 +7,7 @@
 #include <cctype>
 #include <nlohmann/json.hpp>
 
+#include "cancel.h"
 #include "core/atomic_file.h"
 #include "core/error_format.h"
 #include "eval_options.h"
@@ -149,12 +150,18 @@ class Dump {
     groups.back().classes.push_back(number);
   }
 
+  static void make_folder(const fs::path& folder) {
+    std::error_code error;
+    fs::create_directories(folder, error);
+    if (error) fail_system("cannot make", folder, error.value());
+  }
+
   void generate(const DumpGroup& group, GenerationWatch& watch) {
     Request request = request_;
     request.classes.clear();
     for (const int64_t number : group.classes) {
       request.classes.push_back(std::to_string(number));
-      fs::create_directories(folder_of(number));
+      make_folder(folder_of(number));
     }
     request.first_image = group.first_image;
     request.images_each = group.images;
@@ -167,13 +174,20 @@ class Dump {
       engine_.generate(request, events);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::kCancelled) throw;
-      fail(ErrorCode::kCancelled, "cancelled: {} more pictures are done; the same command goes on",
+      fail(ErrorCode::kCancelled,
+           "cancelled: {} more pictures are done; the same command goes on "
+           "from there",
            num_done_);
     }
   }
 
   void write_archive() const {
+    const std::atomic<bool>& cancelled = cancel_on_signal();
     write_npz(options_.npz, std::ssize(classes_) * options_.per_class, [&](int64_t index) {
+      if (cancelled) {
+        fail(ErrorCode::kCancelled, "cancelled: all pictures are done, but not {}",
+             shown(options_.npz));
+      }
       const auto number = static_cast<size_t>(index / options_.per_class);
       return read_png(file_of(classes_[number], index % options_.per_class));
     });

@@ -128,8 +128,7 @@ std::vector<ExpectedRequest> all_requests(const EvalOptions& options, const Engi
                                           const JudgeLabels& labels) {
   const Request settings = options.run.checked_request();
   if (engine.num_classes() == 0) {
-    if (!settings.classes.empty())
-      engine.class_index(settings.classes.front());  // says what is read
+    for (const std::string& text : settings.classes) engine.class_index(text);  // says what is read
     return prompt_requests(options, settings, labels);
   }
   if (!options.expect.empty() && !settings.classes.empty()) {
@@ -142,23 +141,25 @@ std::vector<ExpectedRequest> all_requests(const EvalOptions& options, const Engi
 
 }  // namespace
 
-JudgedSet judge_generated(const EvalOptions& options, Judge& judge) {
+JudgedGeneration judge_generated(const EvalOptions& options, Judge& judge) {
   Engine engine(options.run.engine_options());
   const std::vector<ExpectedRequest> requests = all_requests(options, engine, judge.labels());
   int64_t num_images = 0;
   for (const ExpectedRequest& each : requests) num_images += each.num_images();
   if (!options.against.empty()) require_frechet_size(num_images, judge.config().num_features());
-  JudgedSet set(judge.config());
+  JudgedGeneration result{.seen = JudgedSet(judge.config()), .summary = {}};
   GenerationWatch watch(num_images, options.verbose ? ScaleLines::kAll : ScaleLines::kLast);
   for (const ExpectedRequest& each : requests) {
-    Events events = watch.events(set.size());
+    Events events = watch.events(result.seen.size());
     events.on_image = [&](const GeneratedImage& image) {
-      set.add(judge.look(image.image), each.of(image));
+      result.seen.add(judge.look(image.image), each.of(image));
     };
     engine.generate(each.request, events);
   }
   watch.note_summary(engine);
-  return set;
+  result.summary = watch.summary(engine);
+  result.summary["settings"] = nlohmann::json::parse(engine.settings(requests.front().request));
+  return result;
 }
 
 }  // namespace nextscale::cli

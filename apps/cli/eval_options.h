@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "judge/judge.h"
@@ -21,10 +22,15 @@ struct EvalOptions {
   bool verbose = false;
 };
 
+struct JudgedGeneration {
+  JudgedSet seen;
+  nlohmann::json summary;  // what it took, and under which settings
+};
+
 // Generates pictures of the model and looks at each; nothing is written. Throws Error as
 // Engine::generate() and read_expectations() do, and kUsage, kMismatch for subjects that the judge
 // cannot check.
-JudgedSet judge_generated(const EvalOptions& options, Judge& judge);
+JudgedGeneration judge_generated(const EvalOptions& options, Judge& judge);
 
 struct DumpOptions {
   RunOptions run;

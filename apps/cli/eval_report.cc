@@ -73,6 +73,7 @@ void print_report(const EvalReport& report) {
 
 json to_json(const EvalReport& report) {
   json result{{"judge", report.judge}, {"pictures", to_json(report.pictures, report.seen)}};
+  if (!report.generation.is_null()) result["generation"] = report.generation;
   if (report.reference_seen == nullptr) return result;
   result["reference"] = to_json(report.reference, *report.reference_seen);
   result["frechet_distance"] = *report.frechet_distance;

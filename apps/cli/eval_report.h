@@ -2,7 +2,7 @@
 // The figures of `nextscale eval`, for people and for programs.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
@@ -16,6 +16,7 @@ struct EvalReport {
   const JudgedSet& seen;
   std::string reference = {};  // the folder, if there is one
   const JudgedSet* reference_seen = nullptr;
+  nlohmann::json generation = {};  // what it took; null if nothing was generated
   std::optional<double> frechet_distance = {};
   MeanInterval precision = {};
   MeanInterval recall = {};

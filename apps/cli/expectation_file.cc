@@ -55,10 +55,7 @@ std::vector<ExpectedPicture> read_expectations(const std::filesystem::path& path
                                                const JudgeLabels& labels) {
   LineReader lines(path, kMaxLineBytes);
   std::vector<ExpectedPicture> result;
-  while (lines.next()) {
-    if (lines.text().find_first_not_of(" \t\r\v\f") == std::string::npos) continue;
-    result.push_back(parse_line(lines, labels));
-  }
+  while (lines.next_with_text()) result.push_back(parse_line(lines, labels));
   if (!result.empty()) return result;
   fail(ErrorCode::kBadFile, "expectations: {} is empty, wanted a line for every picture",
        shown(path));

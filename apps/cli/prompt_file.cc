@@ -24,7 +24,6 @@ constexpr size_t kMaxLineBytes = size_t{1} << 20;
 constexpr int64_t kMaxImages = 1'000'000;
 // Leaves room for the picture's number in what file systems take as a name.
 constexpr size_t kMaxNameBytes = 200;
-constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 constexpr std::array<std::string_view, 5> kKeys{"prompt", "negative", "seed", "n", "name"};
 
 // Where in the file a complaint belongs.
@@ -42,10 +41,6 @@ class Place {
  private:
   std::string text_;
 };
-
-bool is_blank(std::string_view text) {
-  return text.find_first_not_of(" \t\r\v\f") == std::string_view::npos;
-}
 
 std::string got(const json& value) {
   return printable(value.dump(-1, ' ', false, json::error_handler_t::replace), 60);
@@ -153,13 +148,8 @@ FilePrompt PromptFile::parse() const {
 }
 
 std::optional<FilePrompt> PromptFile::next() {
-  while (lines_.next()) {
-    if (lines_.number() == 1 && lines_.text().starts_with(kByteOrderMark)) {
-      lines_.drop_front(kByteOrderMark.size());
-    }
-    if (!is_blank(lines_.text())) return parse();
-  }
-  return std::nullopt;
+  if (!lines_.next_with_text()) return std::nullopt;
+  return parse();
 }
 
 PromptCounts check_prompts(const std::filesystem::path& path, int64_t images_each) {

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <functional>
 
 #include "blocks/weight_loader.h"
 #include "core/error_format.h"
@@ -121,9 +121,19 @@ Judge::Judge(const std::filesystem::path& path, int threads, const kernels::Kern
   context_.num_threads = threads > 0 ? threads : available_threads();
   context_.kernels = &kernels;
   WeightLoader loader(context_, file);
+  load_trunk(loader);
+  load_heads(loader);
+  size_t scratch_bytes = heat_->scratch_bytes(config_.cells());
+  for (const Layer& layer : layers_) {
+    scratch_bytes = std::max(scratch_bytes, layer.conv->scratch_bytes(layer.side));
+  }
+  scratch_ = Arena(scratch_bytes, "the judge's convolutions");
+  context_.scratch = &scratch_;
+}
+
+void Judge::load_trunk(WeightLoader& loader) {
   int64_t side = config_.side;
   int64_t channels = kPictureChannels;
-  size_t scratch_bytes = 0;
   int64_t most_outputs = 0;
   for (size_t number = 0; number < config_.widths.size(); ++number) {
     const int64_t width = config_.widths[number];
@@ -135,26 +145,27 @@ Judge::Judge(const std::filesystem::path& path, int threads, const kernels::Kern
                     {.in_channels = channels, .out_channels = width, .kernel = 3, .width = side}),
                 .input = Tensor::zeros(DType::kF32, {side + 2, side, channels})};
     layer.conv->prepare(side);
-    scratch_bytes = std::max(scratch_bytes, layer.conv->scratch_bytes(side));
     most_outputs = std::max(most_outputs, side * side * width);
     if (layer.is_pooled) side /= 2;
     channels = width;
     layers_.push_back(std::move(layer));
   }
+  output_ = Tensor(DType::kF32, {most_outputs});
+  trunk_ = Tensor(DType::kF32, {side, side, channels});
+}
+
+void Judge::load_heads(WeightLoader& loader) {
+  const int64_t cells = config_.cells();
+  const int64_t features = config_.num_features();
   const auto num_classes = static_cast<int64_t>(labels().classes.size());
   const auto num_colors = static_cast<int64_t>(labels().colors.size());
   heat_ = loader.conv(
       "heatmap",
-      {.in_channels = channels, .out_channels = num_classes, .kernel = 1, .width = side});
-  heat_->prepare(side);
-  scratch_bytes = std::max(scratch_bytes, heat_->scratch_bytes(side));
-  color_weight_ = loader.values("color.weight", {num_colors, channels});
+      {.in_channels = features, .out_channels = num_classes, .kernel = 1, .width = cells});
+  heat_->prepare(cells);
+  heatmap_ = Tensor(DType::kF32, {cells, cells, num_classes});
+  color_weight_ = loader.values("color.weight", {num_colors, features});
   color_bias_ = loader.values("color.bias", {num_colors});
-  output_ = Tensor(DType::kF32, {most_outputs});
-  trunk_ = Tensor(DType::kF32, {side, side, channels});
-  heatmap_ = Tensor(DType::kF32, {side, side, num_classes});
-  scratch_ = Arena(scratch_bytes, "the judge's convolutions");
-  context_.scratch = &scratch_;
 }
 
 void Judge::run_trunk() {

@@ -23,6 +23,8 @@
 
 namespace nextscale {
 
+class WeightLoader;
+
 // A sprite that was found; places are fractions of the picture's width and height.
 struct SeenSprite {
   int64_t class_index = 0;
@@ -72,6 +74,8 @@ class Judge {
     Tensor input;  // [side + 2, side, channels]
   };
 
+  void load_trunk(WeightLoader& loader);
+  void load_heads(WeightLoader& loader);
   void run_trunk();
   void read_features(SeenPicture& seen) const;
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "judge/set_metrics.h"
 
+// Its own threads would be a second set beside core/parallel.h, and could change last bits.
+#define EIGEN_DONT_PARALLELIZE
 #include <Eigen/Dense>
 #include <algorithm>
 #include <cmath>
@@ -76,26 +78,22 @@ double surprise(double probability) {
   return probability > 0 ? -probability * std::log(probability) : 0.0;
 }
 
-double squared_distance(std::span<const float> one, std::span<const float> other) {
-  double sum = 0;
-  for (size_t channel = 0; channel < one.size(); ++channel) {
-    const double difference = static_cast<double>(one[channel]) - other[channel];
-    sum += difference * difference;
-  }
-  return sum;
+float squared_distance(std::span<const float> one, std::span<const float> other) {
+  using Row = Eigen::Map<const Eigen::VectorXf>;
+  return (Row(one.data(), std::ssize(one)) - Row(other.data(), std::ssize(other))).squaredNorm();
 }
 
 // Of every picture, the squared distance to its k-th nearest neighbour in the set.
-std::vector<double> squared_reaches(const FeatureSet& set, int64_t k, int num_threads) {
-  std::vector<double> reaches(static_cast<size_t>(set.size()));
-  std::vector<std::vector<double>> scratch(static_cast<size_t>(num_threads));
+std::vector<float> squared_reaches(const FeatureSet& set, int64_t k, int num_threads) {
+  std::vector<float> reaches(static_cast<size_t>(set.size()));
+  std::vector<std::vector<float>> scratch(static_cast<size_t>(num_threads));
   for (auto& each : scratch) each.resize(static_cast<size_t>(set.size()));
   parallel_for(num_threads, set.size(), [&](int64_t index, int worker) {
-    std::vector<double>& distances = scratch[static_cast<size_t>(worker)];
+    std::vector<float>& distances = scratch[static_cast<size_t>(worker)];
     for (int64_t other = 0; other < set.size(); ++other) {
       distances[static_cast<size_t>(other)] = squared_distance(set.row(index), set.row(other));
     }
-    distances[static_cast<size_t>(index)] = HUGE_VAL;  // itself
+    distances[static_cast<size_t>(index)] = HUGE_VALF;  // itself
     const auto place = distances.begin() + (k - 1);
     std::nth_element(distances.begin(), place, distances.end());
     reaches[static_cast<size_t>(index)] = *place;
@@ -105,7 +103,7 @@ std::vector<double> squared_reaches(const FeatureSet& set, int64_t k, int num_th
 
 std::vector<double> near(const FeatureSet& pictures, const FeatureSet& set, int64_t k,
                          int num_threads) {
-  const std::vector<double> reaches = squared_reaches(set, k, num_threads);
+  const std::vector<float> reaches = squared_reaches(set, k, num_threads);
   std::vector<double> result(static_cast<size_t>(pictures.size()));
   parallel_for(num_threads, pictures.size(), [&](int64_t index, int) {
     bool is_near = false;

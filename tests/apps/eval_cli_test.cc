@@ -98,7 +98,7 @@ TEST_F(Eval, DumpMakesAFolderForEveryClass) {
 }
 
 TEST_F(Eval, DumpedPicturesAreThoseOfGenerate) {
-  ASSERT_EQ(run(kTool + " generate -m " + file("named") + " --class apple --first 4 -s 3 -o " +
+  ASSERT_EQ(run(kTool + " generate -t 1 -m " + file("named") + " --class apple --first 4 -s 3 -o " +
                 file("apple.png"))
                 .code,
             0);
@@ -160,6 +160,7 @@ TEST_F(Eval, PicturesInMemoryAreJudgedAsThoseOfTheDump) {
   EXPECT_NEAR(folder["pictures"]["inception_score"].get<double>(),
               memory["pictures"]["inception_score"].get<double>(), 1e-9);
   EXPECT_EQ(folder["pictures"]["count"], kNumClasses * kPerClass);
+  EXPECT_EQ(memory["generation"]["settings"]["kv"], "full");
   EXPECT_EQ(folder["pictures"]["accuracies"]["single"]["count"], kNumClasses * kPerClass);
 }
 
@@ -181,10 +182,11 @@ TEST_F(Eval, ThePrintedFiguresHaveIntervals) {
 }
 
 TEST_F(Eval, TheJudgeOfTheModelFolderIsTheDefault) {
-  expect(kTool + " eval -m " + file("named") + " --class star", 2, "none is in the model folder");
+  expect(kTool + " eval -t 1 -m " + file("named") + " --class star", 2,
+         "none is in the model folder");
   fs::copy(file("named"), file("judged"), fs::copy_options::recursive);
   fs::copy(kJudge, file("judged/judge.safetensors"));
-  expect(kTool + " eval -m " + file("judged") + " --class star", 0, "single object");
+  expect(kTool + " eval -t 1 -m " + file("judged") + " --class star", 0, "single object");
 }
 
 TEST_F(Eval, ExpectationsNameTheClasses) {
@@ -255,8 +257,9 @@ TEST_F(Eval, PromptsAreJudgedInMemoryAsInAFolder) {
 {"prompt": "three stars on red", "kind": "count", "sprites": ["star", "star", "star"], "color": "red", "name": "stars"}
 )");
   const std::string model = " -m " + file("texts") + " -s 5 ";
-  ASSERT_EQ(run(kTool + " generate" + model + "--prompts " + lines + " -o " + file("scenes/")).code,
-            0);
+  ASSERT_EQ(
+      run(kTool + " generate -t 1" + model + "--prompts " + lines + " -o " + file("scenes/")).code,
+      0);
   const json memory = judged(model + "--expect " + lines);
   const json there = judged("--pictures " + file("scenes") + " --expect " + lines);
   EXPECT_EQ(memory["pictures"]["accuracies"], there["pictures"]["accuracies"]);
