@@ -87,8 +87,7 @@ class Dump {
       classes.push_back(number);
     }
     std::ranges::sort(classes);
-    const auto repeated = std::ranges::unique(classes);
-    classes.erase(repeated.begin(), repeated.end());
+    classes.erase(std::unique(classes.begin(), classes.end()), classes.end());
     return classes;
   }
 

@@ -120,6 +120,7 @@ std::vector<ExpectedRequest> class_requests(const ExpectedClasses& classes,
     each.expected.push_back(expected);
   }
   std::vector<ExpectedRequest> requests;
+  requests.reserve(by_shares.size());
   for (auto& [shares, request] : by_shares) requests.push_back(std::move(request));
   return requests;
 }
