@@ -75,7 +75,7 @@ Line header() {
 
 Line line_of(const PolicyCost& cost) {
   Line line{cost.kv};
-  for (const Spread& phase : cost.phases) line.push_back(milliseconds(phase));
+  for (const Spread& stage : cost.stages) line.push_back(milliseconds(stage));
   line.push_back(fmt::format("{:.2f} %", kPercent * cost.overhead));
   line.push_back(format_bytes(cost.held_bytes));
   line.push_back(format_bytes(cost.allocated_bytes));
@@ -137,10 +137,10 @@ std::string format_json(const BenchReport& report) {
                         {"policies", nlohmann::json::array()}};
   for (const PolicyCost& cost : report.result.policies) {
     result["policies"].push_back({{"kv", cost.kv},
-                                  {"attention", json_of(cost.of(Phase::kAttention))},
-                                  {"scoring", json_of(cost.of(Phase::kScoring))},
-                                  {"selection", json_of(cost.of(Phase::kSelection))},
-                                  {"compaction", json_of(cost.of(Phase::kCompaction))},
+                                  {"attention", json_of(cost.of(Stage::kAttention))},
+                                  {"scoring", json_of(cost.of(Stage::kScoring))},
+                                  {"selection", json_of(cost.of(Stage::kSelection))},
+                                  {"compaction", json_of(cost.of(Stage::kCompaction))},
                                   {"generation", json_of(cost.generation)},
                                   {"overhead", cost.overhead},
                                   {"held_bytes", cost.held_bytes},

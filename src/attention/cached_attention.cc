@@ -40,16 +40,16 @@ size_t CachedAttention::scratch_bytes(const Context& context, const AttentionSet
   return std::max(attention, probe) + HeadSelector::scratch_bytes(context, setup, schedule);
 }
 
-void CachedAttention::measure(PhaseTimes* times) {
+void CachedAttention::measure(StageTimes* times) {
   times_ = times;
   selector_.measure(times);
 }
 
 void CachedAttention::begin_scale(int scale) {
-  PhaseClock clock(times_);
+  StageClock clock(times_);
   scale_ = scale;
   selector_.begin_scale(scale);
-  clock.lap(Phase::kSelection);
+  clock.lap(Stage::kSelection);
 }
 
 void CachedAttention::find_candidates(int64_t layer, const LayerQkv& qkv) {
@@ -114,9 +114,9 @@ void CachedAttention::run(const Context& context, int64_t layer, const LayerQkv&
   std::span<const HeadSelector::Choice> choices;
   if (selector_.needs().selects) choices = selector_.choose(context, layer, args);
   if (!choices.empty()) apply(choices);
-  PhaseClock clock(times_);
+  StageClock clock(times_);
   context.kernels->attention(context, args);
-  clock.lap(Phase::kAttention);
+  clock.lap(Stage::kAttention, times_ == nullptr ? 0 : args.operations());
   if (context.trace != nullptr && context.trace->wants_attention()) {
     trace_attention(*context.trace, args, scale_, layer, is_last_scale());
   }
@@ -124,7 +124,7 @@ void CachedAttention::run(const Context& context, int64_t layer, const LayerQkv&
   if (is_last_scale()) return;
   if (!choices.empty()) keep(choices);
   cache_.store(context, layer, scale_, kept_);
-  clock.lap(Phase::kCompaction);
+  clock.lap(Stage::kCompaction);
 }
 
 }  // namespace nextscale

@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "attention/head_selector.h"
-#include "attention/phase_times.h"
 #include "cache/kv_cache.h"
 #include "core/context.h"
 #include "core/geometry.h"
+#include "core/stage_times.h"
 #include "kernels/kernels.h"
 
 namespace nextscale {
@@ -45,8 +45,8 @@ class CachedAttention {
                               const Schedule& schedule);
 
   void observe(SelectionObserver observer) { selector_.observe(std::move(observer)); }
-  // Adds the time of every phase from now on to `times`, which must outlive this object.
-  void measure(PhaseTimes* times);
+  // Adds the time of every stage from now on to `times`, which must outlive this object.
+  void measure(StageTimes* times);
 
   // Of the current keys and values.
   DType kv_dtype() const { return setup_.kv_dtype; }
@@ -62,7 +62,7 @@ class CachedAttention {
   AttentionSetup setup_;
   KvCache& cache_;
   HeadSelector selector_;
-  PhaseTimes* times_ = nullptr;
+  StageTimes* times_ = nullptr;
   int scale_ = 0;
   std::vector<KeptTokens> kept_;  // [rows, kv_heads], filled anew for every layer; so is:
   std::vector<kernels::AttentionHead> heads_;

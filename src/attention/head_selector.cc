@@ -263,7 +263,7 @@ void HeadSelector::choose_head(const kernels::KernelTable& kernels, int64_t laye
                               .current = args.heads[list].current,
                               .head_dim = args.head_dim};
   const int64_t count = candidates.count();
-  PhaseClock clock(times_ == nullptr ? nullptr : &workspace.times);
+  StageClock clock(times_ == nullptr ? nullptr : &workspace.times);
   HeadStatistics statistics = describe(layer, list, count);
   const bool selects = is_short(statistics);
   const Needs needs = setup_.policy->head_needs(layer, statistics.head);
@@ -272,7 +272,7 @@ void HeadSelector::choose_head(const kernels::KernelTable& kernels, int64_t laye
     observe_attention(kernels, args, list, candidates, workspace, &statistics);
   }
   if (needs_.layer_budgets) heads_[list] = setup_.policy->layer_statistics(statistics);
-  clock.lap(Phase::kScoring);
+  clock.lap(Stage::kScoring);
 
   Choice& choice = choices_[list];
   const auto room = static_cast<size_t>(count);
@@ -291,14 +291,14 @@ void HeadSelector::choose_head(const kernels::KernelTable& kernels, int64_t laye
   choice.num_attend = selection.num_attend;
   choice.num_keep = selection.num_keep;
   choice.attends_all = selection.num_attend == count;
-  clock.lap(Phase::kSelection);
+  clock.lap(Stage::kSelection);
   merge(kernels, selection.merge, candidates, workspace, choice);
   if (needs_.weighs_tokens) {
     const CacheList where{
         .layer = layer, .row = static_cast<int64_t>(list) / args.kv_heads, .head = statistics.head};
     weigh_tokens(kernels, cache_.token_scores(where), candidates, workspace, choice);
   }
-  clock.lap(Phase::kCompaction);
+  clock.lap(Stage::kCompaction);
   if (observer_) {
     observer_(static_cast<int64_t>(list) / setup_.geometry.kv_heads, statistics, selection);
   }
@@ -362,22 +362,22 @@ void HeadSelector::average_layer(int64_t layer) {
 
 // Threads work side by side, so the time that passed is split as their work was.
 void HeadSelector::book_time(double seconds) {
-  PhaseTimes work;
+  StageTimes work;
   for (Workspace& workspace : workspaces_) {
     work += workspace.times;
     workspace.times.seconds = {};
   }
   const double share = seconds / work.total();
-  for (size_t phase = 0; phase < kNumPhases; ++phase) {
-    times_->seconds[phase] += share * work.seconds[phase];
+  for (size_t stage = 0; stage < kNumPolicyStages; ++stage) {
+    times_->seconds[stage] += share * work.seconds[stage];
   }
 }
 
 std::span<const HeadSelector::Choice> HeadSelector::choose(const Context& context, int64_t layer,
                                                            const kernels::AttentionArgs& args) {
-  PhaseTimes whole;
+  StageTimes whole;
   if (times_ != nullptr) whole.clock = times_->clock;
-  PhaseClock clock(times_ == nullptr ? nullptr : &whole);
+  StageClock clock(times_ == nullptr ? nullptr : &whole);
   // Only the first call makes room: the number of threads does not change.
   if (workspaces_.empty()) workspaces_.resize(static_cast<size_t>(context.num_threads));
   if (!has_work(layer, args)) return {};
@@ -388,7 +388,7 @@ std::span<const HeadSelector::Choice> HeadSelector::choose(const Context& contex
                              workspaces_[static_cast<size_t>(worker)]);
                });
   if (needs_.layer_budgets) average_layer(layer);
-  clock.lap(Phase::kSelection);
+  clock.lap(Stage::kSelection);
   if (times_ != nullptr) book_time(whole.total());
   return choices_;
 }

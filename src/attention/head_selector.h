@@ -13,11 +13,11 @@
 #include "attention/candidates.h"
 #include "attention/column_statistics.h"
 #include "attention/merge_tokens.h"
-#include "attention/phase_times.h"
 #include "attention/token_weights.h"
 #include "cache/kv_cache.h"
 #include "core/context.h"
 #include "core/geometry.h"
+#include "core/stage_times.h"
 #include "policies/policy.h"
 
 namespace nextscale {
@@ -57,8 +57,8 @@ class HeadSelector {
 
   const Needs& needs() const { return needs_; }
   void observe(SelectionObserver observer) { observer_ = std::move(observer); }
-  // Adds the time of choosing to the phases from now on.
-  void measure(PhaseTimes* times) { times_ = times; }
+  // Adds the time of choosing to the stages from now on.
+  void measure(StageTimes* times) { times_ = times; }
 
   void begin_scale(int scale);
 
@@ -82,7 +82,7 @@ class HeadSelector {
     std::span<int32_t> order;
     std::span<float> value_norms;
     std::span<uint8_t> scale_ids;
-    PhaseTimes times;  // of this thread, in the current call of choose()
+    StageTimes times;  // of this thread, in the current call of choose()
   };
 
   bool is_last_scale() const { return scale_ + 1 == setup_.geometry.num_scales(); }
@@ -117,7 +117,7 @@ class HeadSelector {
   int64_t max_kept_;
   int scale_ = 0;
   SelectionObserver observer_;
-  PhaseTimes* times_ = nullptr;
+  StageTimes* times_ = nullptr;
   std::vector<Choice> choices_;                       // [rows, kv_heads]
   std::vector<Workspace> workspaces_;                 // one per thread
   std::vector<LayerStatistics> heads_;                // [rows, kv_heads] of the current layer

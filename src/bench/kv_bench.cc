@@ -7,39 +7,16 @@
 #include <utility>
 
 #include "attention/cached_attention.h"
-#include "core/parallel.h"
-#include "core/rng.h"
+#include "bench/random_values.h"
 #include "core/tensor.h"
 #include "policies/registry.h"
 
 namespace nextscale {
 namespace {
 
-// Uniform values of variance 1 lie within the square root of 3.
-const float kUnitRange = std::sqrt(3.0F);
-
 // Layers and steps read the same random values from different places on.
 constexpr int64_t kShiftElements = 64;
 constexpr int64_t kNumShifts = 61;
-
-Tensor random_values(const Context& context, DType dtype, const Shape& shape, float range,
-                     uint64_t seed) {
-  Tensor result(dtype, shape);
-  constexpr int64_t kBlock = 4096;
-  const int64_t count = shape.num_elements();
-  parallel_for(context.num_threads, (count + kBlock - 1) / kBlock, [&](int64_t block, int) {
-    for (int64_t at = block * kBlock; at < std::min(count, (block + 1) * kBlock); ++at) {
-      const RandomSite site{.seed = seed, .position = static_cast<uint32_t>(at)};
-      const float value = range * (2.0F * uniform(site, 0) - 1.0F);
-      if (dtype == DType::kBF16) {
-        result.as<BFloat16>()[at] = to_bf16(value);
-      } else {
-        result.as<float>()[at] = value;
-      }
-    }
-  });
-  return result;
-}
 
 int64_t most_tokens(const Geometry& geometry) {
   int64_t most = 0;
@@ -144,7 +121,7 @@ class BlockProducts {
 
 // What one generation took, in the layers that were run.
 struct Generation {
-  PhaseTimes times;
+  StageTimes times;
   uint64_t held_bytes = 0;
   uint64_t allocated_bytes = 0;
 };
@@ -190,11 +167,6 @@ Generation generate(const Context& context, const KvBenchSettings& settings, con
   return result;
 }
 
-Spread spread_of(std::vector<double> values) {
-  std::ranges::sort(values);
-  return {.median = values[values.size() / 2], .least = values.front(), .most = values.back()};
-}
-
 // All repeats of one policy.
 struct Runs {
   std::string kv;
@@ -213,9 +185,9 @@ Spread spread_over(const std::vector<Generation>& generations, Value value) {
 
 PolicyCost cost_of(const Runs& runs, const std::vector<double>& linear, double factor) {
   PolicyCost cost{.kv = runs.kv};
-  for (size_t phase = 0; phase < kNumPhases; ++phase) {
-    cost.phases[phase] = spread_over(runs.generations, [&](const Generation& each, size_t) {
-      return factor * each.times.seconds[phase];
+  for (size_t stage = 0; stage < kNumPolicyStages; ++stage) {
+    cost.stages[stage] = spread_over(runs.generations, [&](const Generation& each, size_t) {
+      return factor * each.times.seconds[stage];
     });
   }
   const auto whole = [&](const Generation& each, size_t repeat) {
@@ -223,7 +195,7 @@ PolicyCost cost_of(const Runs& runs, const std::vector<double>& linear, double f
   };
   cost.generation = spread_over(runs.generations, whole);
   const Spread overhead = spread_over(runs.generations, [&](const Generation& each, size_t repeat) {
-    return factor * (each.times.total() - each.times[Phase::kAttention]) / whole(each, repeat);
+    return factor * (each.times.total() - each.times[Stage::kAttention]) / whole(each, repeat);
   });
   cost.overhead = overhead.median;
   const auto scaled = [factor](uint64_t bytes) {

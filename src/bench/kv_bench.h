@@ -12,11 +12,12 @@
 #include <string>
 #include <vector>
 
-#include "attention/phase_times.h"
 #include "bench/bench_shape.h"
+#include "bench/spread.h"
 #include "cache/kv_cache.h"
 #include "core/context.h"
 #include "core/dtype.h"
+#include "core/stage_times.h"
 #include "kernels/kernels.h"
 #include "policies/calibration.h"
 
@@ -38,22 +39,15 @@ struct KvBenchSettings {
   DType activation() const { return kernels::activation_type(compute); }
 };
 
-// Of the repeats.
-struct Spread {
-  double median = 0;
-  double least = 0;
-  double most = 0;
-};
-
 struct PolicyCost {
   std::string kv;
-  std::array<Spread, kNumPhases> phases{};  // seconds of one generation, all layers
-  Spread generation{};                      // seconds: the phases and the linear layers
+  std::array<Spread, kNumPolicyStages> stages{};  // seconds of one generation, all layers
+  Spread generation{};                            // seconds: the stages and the linear layers
   double overhead = 0;      // share of scoring, selection and compaction in the generation, median
   uint64_t held_bytes = 0;  // keys and values, the most at the end of any step, all layers
   uint64_t allocated_bytes = 0;  // keys, values and what lies beside them, all layers
 
-  const Spread& of(Phase phase) const { return phases[static_cast<size_t>(phase)]; }
+  const Spread& of(Stage stage) const { return stages[static_cast<size_t>(stage)]; }
 };
 
 struct KvBenchResult {

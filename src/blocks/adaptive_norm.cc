@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "core/stage_times.h"
+
 namespace nextscale {
 namespace {
 
@@ -143,6 +145,8 @@ void ModulatedHead::run(const Context& context, const Input& input, float* out) 
                                         .out = normed,
                                         .out_dtype = dtype});
   head_->run(context, normed, out, num_tokens);
+  count_operations(context.stages, Stage::kHead,
+                   2.0 * static_cast<double>(num_tokens * shape_.width * shape_.logits));
 }
 
 int64_t ModulatedHead::floats(const HeadShape& shape, int64_t rows) {

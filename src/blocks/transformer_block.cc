@@ -5,6 +5,8 @@
 #include <cmath>
 #include <utility>
 
+#include "core/stage_times.h"
+
 namespace nextscale {
 namespace {
 
@@ -17,6 +19,11 @@ void add_gated(const Context& context, const BlockInput& input, int64_t width, c
                                        .rows = input.rows,
                                        .tokens = input.tokens,
                                        .width = width});
+}
+
+// Operations of a product.
+double operations(int64_t tokens, int64_t in, int64_t out) {
+  return 2.0 * static_cast<double>(tokens) * static_cast<double>(in) * static_cast<double>(out);
 }
 
 kernels::LinearSpec product_spec(const BlockShape& shape, int64_t in, int64_t out) {
@@ -143,6 +150,7 @@ void TransformerBlock::attention_branch(const Context& context, const BlockInput
   };
   const int64_t q_features = shape_.query_heads * shape_.head_dim;
   const int64_t kv_features = shape_.kv_heads * shape_.head_dim;
+  StageClock clock(context.stages);
   auto* q = static_cast<float*>(take(q_features, DType::kF32));
   void* k = take(kv_features, kv_dtype);
   void* v = take(kv_features, kv_dtype);
@@ -151,7 +159,9 @@ void TransformerBlock::attention_branch(const Context& context, const BlockInput
     void* normed = take(shape_.width, shape_.activation());
     auto* qkv = static_cast<float*>(take(shape_.qkv_features(), DType::kF32));
     normalize(context, input, modulation.attention, modulation.stride, normed);
+    clock.lap(Stage::kNorms);
     weights_.qkv->run(context, normed, qkv, num_tokens);
+    clock.lap(Stage::kProjections, operations(num_tokens, shape_.width, shape_.qkv_features()));
     context.kernels->split_heads(context, {.qkv = qkv,
                                            .head_scale = weights_.head_scale.data(),
                                            .normalize = shape_.normalize_qk,
@@ -166,13 +176,17 @@ void TransformerBlock::attention_branch(const Context& context, const BlockInput
                                            .k = k,
                                            .v = v,
                                            .kv_dtype = kv_dtype});
+    clock.lap(Stage::kHeads);
   }
   void* attended = take(q_features, shape_.activation());
   attention.run(context, input.layer, {.q = q, .k = k, .v = v},
                 {.data = attended, .dtype = shape_.activation()});
+  clock.skip();  // attention books its own time
   auto* projected = static_cast<float*>(take(shape_.width, DType::kF32));
   weights_.proj->run(context, attended, projected, num_tokens);
+  clock.lap(Stage::kProjections, operations(num_tokens, q_features, shape_.width));
   add_gated(context, input, shape_.width, projected, modulation.attention.gate, modulation.stride);
+  clock.lap(Stage::kNorms);
 }
 
 void TransformerBlock::context_branch(const Context& context, const BlockInput& input) const {
@@ -183,6 +197,7 @@ void TransformerBlock::context_branch(const Context& context, const BlockInput& 
     return scratch.take_bytes(static_cast<size_t>(num_tokens * features) * dtype_bytes(dtype));
   };
   const int64_t q_features = shape_.query_heads * shape_.head_dim;
+  StageClock clock(context.stages);
   auto* q = static_cast<float*>(take(q_features, DType::kF32));
   {
     const ArenaScope scope(scratch);
@@ -193,7 +208,9 @@ void TransformerBlock::context_branch(const Context& context, const BlockInput& 
         context, input,
         {.scale = weights_.context_norm_scale.data(), .shift = weights_.context_norm_shift.data()},
         0, normed);
+    clock.lap(Stage::kNorms);
     weights_.context_q->run(context, normed, flat, num_tokens);
+    clock.lap(Stage::kProjections, operations(num_tokens, shape_.width, q_features));
     context.kernels->split_heads(context, {.qkv = flat,
                                            .rows = input.rows,
                                            .tokens = input.tokens,
@@ -201,23 +218,27 @@ void TransformerBlock::context_branch(const Context& context, const BlockInput& 
                                            .kv_heads = 0,
                                            .head_dim = shape_.head_dim,
                                            .q = q});
+    clock.lap(Stage::kHeads);
   }
   void* attended = take(q_features, shape_.activation());
   const auto head_dim = static_cast<double>(shape_.head_dim);
-  context.kernels->attention(context,
-                             {.rows = input.rows,
-                              .query_heads = shape_.query_heads,
-                              .kv_heads = shape_.kv_heads,
-                              .queries = input.tokens,
-                              .head_dim = shape_.head_dim,
-                              .softmax_scale = static_cast<float>(1.0 / std::sqrt(head_dim)),
-                              .q = q,
-                              .heads = input.context,
-                              .out = attended,
-                              .out_dtype = shape_.activation()});
+  const kernels::AttentionArgs args{.rows = input.rows,
+                                    .query_heads = shape_.query_heads,
+                                    .kv_heads = shape_.kv_heads,
+                                    .queries = input.tokens,
+                                    .head_dim = shape_.head_dim,
+                                    .softmax_scale = static_cast<float>(1.0 / std::sqrt(head_dim)),
+                                    .q = q,
+                                    .heads = input.context,
+                                    .out = attended,
+                                    .out_dtype = shape_.activation()};
+  context.kernels->attention(context, args);
+  clock.lap(Stage::kAttention, args.operations());
   auto* projected = static_cast<float*>(take(shape_.width, DType::kF32));
   weights_.context_proj->run(context, attended, projected, num_tokens);
+  clock.lap(Stage::kProjections, operations(num_tokens, q_features, shape_.width));
   context.kernels->add(context, input.x, projected, num_tokens * shape_.width);
+  clock.lap(Stage::kNorms);
 }
 
 void TransformerBlock::ffn_branch(const Context& context, const BlockInput& input,
@@ -228,13 +249,17 @@ void TransformerBlock::ffn_branch(const Context& context, const BlockInput& inpu
   const auto take = [&](int64_t features, DType dtype) {
     return scratch.take_bytes(static_cast<size_t>(num_tokens * features) * dtype_bytes(dtype));
   };
+  StageClock clock(context.stages);
   void* normed = take(shape_.width, shape_.activation());
   void* hidden = take(shape_.ffn_width, shape_.activation());
   auto* y = static_cast<float*>(take(shape_.width, DType::kF32));
   normalize(context, input, modulation.ffn, modulation.stride, normed);
+  clock.lap(Stage::kNorms);
   weights_.fc1->run(context, normed, hidden, num_tokens);
   weights_.fc2->run(context, hidden, y, num_tokens);
+  clock.lap(Stage::kFfn, 2.0 * operations(num_tokens, shape_.width, shape_.ffn_width));
   add_gated(context, input, shape_.width, y, modulation.ffn.gate, modulation.stride);
+  clock.lap(Stage::kNorms);
 }
 
 void TransformerBlock::forward(const Context& context, const BlockInput& input,

@@ -14,6 +14,7 @@ struct KernelTable;
 
 class AttentionProbe;
 class TraceSink;
+struct StageTimes;
 
 struct Context {
   int num_threads = 1;
@@ -23,6 +24,7 @@ struct Context {
       nullptr;                      // set from outside to stop between layers; may be null
   TraceSink* trace = nullptr;       // receives intermediates; null in ordinary runs
   AttentionProbe* probe = nullptr;  // sees the attention of every layer; null in ordinary runs
+  StageTimes* stages = nullptr;     // where time goes is booked; null in ordinary runs
 };
 
 // Throws Error(kCancelled) if the run was cancelled. Called between layers and decoder stages.

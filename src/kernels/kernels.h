@@ -196,6 +196,14 @@ struct AttentionArgs {
   std::span<const AttentionHead> heads = {};  // [rows, kv_heads]
   void* out = nullptr;                        // [rows, queries, query_heads * head_dim]
   DType out_dtype = DType::kF32;
+
+  // Multiplications and additions of both products.
+  double operations() const {
+    double keys = 0;
+    for (const AttentionHead& head : heads) keys += static_cast<double>(head.num_keys());
+    const int64_t per_key = 4 * query_heads / kv_heads * queries * head_dim;
+    return keys * static_cast<double>(per_key);
+  }
 };
 
 // Scratch bytes that attention() takes from context.scratch when no head has more than max_keys.

@@ -37,6 +37,11 @@ struct KvDtypes {
   DType current = DType::kF32;
 };
 
+Tolerance tolerance_of(const KvDtypes& dtypes, DType out, double highest_score) {
+  return dtypes.current == DType::kBF16 ? bf16_attention_tolerance(highest_score)
+                                        : attention_tolerance(out, highest_score);
+}
+
 constexpr KvDtypes kDtypes[] = {{DType::kF32, DType::kF32},
                                 {DType::kBF16, DType::kBF16},
                                 {DType::kI8, DType::kF32},
@@ -208,7 +213,7 @@ TEST_F(AttentionTest, MatchesRef) {
         const DType out = dtypes.current;
         EXPECT_TRUE(is_close(problem.run(cpu_table(), context(), out),
                              problem.run(ref_table(), context(), out),
-                             attention_tolerance(out, problem.highest_score())));
+                             tolerance_of(dtypes, out, problem.highest_score())));
       }
     }
   });
@@ -248,7 +253,7 @@ TEST_F(AttentionTest, MatchesRefOnListsOfDifferentLengths) {
         problem.attend_some();
         EXPECT_TRUE(is_close(problem.run(cpu_table(), context()),
                              problem.run(ref_table(), context()),
-                             attention_tolerance(DType::kF32, problem.highest_score())));
+                             tolerance_of(dtypes, DType::kF32, problem.highest_score())));
       }
     }
   });

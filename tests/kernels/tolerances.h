@@ -42,6 +42,12 @@ inline Tolerance attention_tolerance(DType out, double highest_score) {
   return {3e-6 + 4e-7 * highest_score, relative_tolerance(out)};
 }
 
+// Attention whose products take bf16 inputs: queries are rounded, which moves scores below
+// `highest_score` by one part in 256 at most, and so are weights.
+inline Tolerance bf16_attention_tolerance(double highest_score) {
+  return {(1.0 + highest_score) / 256, kBf16Relative};
+}
+
 // Statistics of attention, whose weights pass on the rounding error of scores below
 // `highest_score`. Spreads of nearly equal weights, and entropies of nearly certain ones, cancel
 // out.

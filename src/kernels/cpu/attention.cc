@@ -6,6 +6,9 @@
 //
 // A row of the result depends on its query and the list of its keys alone: the order of every sum
 // is fixed by the number of keys.
+//
+// Where the current scale's keys are bf16 and the processor multiplies such pairs, both products
+// take bf16 inputs (queries and weights are rounded) and add up in f32.
 #include <algorithm>
 
 #include "core/parallel.h"
@@ -29,18 +32,18 @@ struct KeyBlock {
 };
 
 // Scores of queries [first, first + count) of the job with all keys of the block.
+template <class Arithmetic>
 void score_queries(const AttentionJob& job, const AttentionWorkspace& space, const KeyBlock& block,
                    int64_t first, int64_t count) {
   const AttentionArgs& args = *job.args;
-  const int64_t group = args.query_heads / args.kv_heads;
-  const int64_t group_start = (job.row * args.kv_heads + job.kv_head) * group * args.queries;
-  const float* q = args.q + (group_start + job.first_query + first) * args.head_dim;
+  const int64_t depth = args.head_dim / Arithmetic::kUnit;
+  const float* q = space.q + first * depth;
   for (int64_t key = 0; key < block.count; key += kPanelKeys) {
-    const float* panel = space.keys + key * args.head_dim;
+    const float* panel = space.keys + key * depth;
     for_each_tile(count, [&](auto rows, int64_t row) HWY_ATTR {
-      product_tile<rows()>(q + row * args.head_dim, args.head_dim, panel, args.head_dim, kPanelKeys,
-                           args.softmax_scale, space.scores + row * kScoreStride + key,
-                           kScoreStride);
+      product_tile<rows(), typename Arithmetic::Step>(
+          q + row * depth, depth, panel, depth, kPanelKeys, args.softmax_scale,
+          space.scores + row * kScoreStride + key, kScoreStride);
     });
   }
   if (job.head->bias == nullptr) return;
@@ -49,7 +52,9 @@ void score_queries(const AttentionJob& job, const AttentionWorkspace& space, con
   }
 }
 
-// Replaces scores by weights and brings the rows' running figures to the new highest score.
+// Replaces scores by weights, in units, and brings the rows' running figures to the new highest
+// score.
+template <class Arithmetic>
 void renew_softmax(const AttentionWorkspace& space, const KeyBlock& block, int64_t width,
                    int64_t first, int64_t count) {
   for (int64_t row = 0; row < count; ++row) {
@@ -67,33 +72,33 @@ void renew_softmax(const AttentionWorkspace& space, const KeyBlock& block, int64
       space.highest[query] = block_highest;
       space.total[query] *= factor;
     }
-    space.total[query] += weigh(scores, block.count, space.highest[query]);
+    space.total[query] += Arithmetic::weigh(scores, block.count, space.highest[query]);
   }
 }
 
 // Adds the block's weighted values to queries [first, first + count).
+template <class Arithmetic>
 void add_values(const AttentionWorkspace& space, const KeyBlock& block, int64_t width,
                 int64_t first, int64_t count) {
+  using Step = typename Arithmetic::Step;
   const TileTag d;
   const int64_t tile_columns = kTileVectors * lanes(d);
-  for (int64_t key = 0; key < block.count; key += kPanelKeys) {
-    const int64_t keys = std::min(kPanelKeys, block.count - key);
-    const float* values = space.values + key * width;
-    const float* weights = space.scores + key;
-    float* out = space.out + first * width;
-    int64_t column = 0;
-    for (; column + tile_columns <= width; column += tile_columns) {
-      for_each_tile(count, [&](auto rows, int64_t row) HWY_ATTR {
-        output_tile<rows(), kTileVectors>(weights + row * kScoreStride, values + column, keys,
-                                          width, out + row * width + column);
-      });
-    }
-    for (; column < width; column += lanes(d)) {
-      for_each_tile(count, [&](auto rows, int64_t row) HWY_ATTR {
-        output_tile<rows(), 1>(weights + row * kScoreStride, values + column, keys, width,
-                               out + row * width + column);
-      });
-    }
+  const int64_t units = (block.count + Arithmetic::kUnit - 1) / Arithmetic::kUnit;
+  float* out = space.out + first * width;
+  int64_t column = 0;
+  for (; column + tile_columns <= width; column += tile_columns) {
+    for_each_tile(count, [&](auto rows, int64_t row) HWY_ATTR {
+      output_tile<rows(), kTileVectors, Step>(space.scores + row * kScoreStride,
+                                              space.values + value_place(column), units, width,
+                                              out + row * width + column);
+    });
+  }
+  for (; column < width; column += lanes(d)) {
+    for_each_tile(count, [&](auto rows, int64_t row) HWY_ATTR {
+      output_tile<rows(), 1, Step>(space.scores + row * kScoreStride,
+                                   space.values + value_place(column), units, width,
+                                   out + row * width + column);
+    });
   }
 }
 
@@ -115,20 +120,41 @@ void write_out(const AttentionJob& job, const AttentionWorkspace& space, Out* ou
   }
 }
 
-void run_job(const AttentionJob& job, const AttentionWorkspace& space) {
+template <class Arithmetic>
+void run_blocks(const AttentionJob& job, const AttentionWorkspace& space) {
   const AttentionArgs& args = *job.args;
   const int64_t width = padded_head_dim(args.head_dim);
   const int64_t num_keys = job.head->num_keys();
   for (KeyBlock block; block.first < num_keys; block.first += kBlockKeys) {
     block.count = std::min(kBlockKeys, num_keys - block.first);
-    pack_keys(*job.head, args.head_dim, block.first, block.count, space.keys);
-    pack_values(*job.head, args.head_dim, block.first, block.count, space.values);
+    pack_keys<Arithmetic::kUnit>(*job.head, args.head_dim, block.first, block.count, space.keys);
+    Arithmetic::pack_values(*job.head, args.head_dim, block.first, block.count, space.values);
     for (int64_t first = 0; first < job.num_queries; first += kBlockQueries) {
       const int64_t count = std::min(kBlockQueries, job.num_queries - first);
-      score_queries(job, space, block, first, count);
-      renew_softmax(space, block, width, first, count);
-      add_values(space, block, width, first, count);
+      score_queries<Arithmetic>(job, space, block, first, count);
+      renew_softmax<Arithmetic>(space, block, width, first, count);
+      add_values<Arithmetic>(space, block, width, first, count);
     }
+  }
+}
+
+void run_job(const AttentionJob& job, AttentionWorkspace space) {
+  const AttentionArgs& args = *job.args;
+  const int64_t group = args.query_heads / args.kv_heads;
+  const int64_t group_start = (job.row * args.kv_heads + job.kv_head) * group * args.queries;
+  const float* q = args.q + (group_start + job.first_query) * args.head_dim;
+#if NEXTSCALE_HAS_BF16_TILES
+  if (job.in_pairs) {
+    for_each_vector(job.num_queries * args.head_dim, [&](auto d, int64_t at) HWY_ATTR {
+      store_f32_as(d, hn::LoadU(d, q + at), reinterpret_cast<BFloat16*>(space.pairs) + at);
+    });
+    space.q = space.pairs;
+    run_blocks<BF16Attention>(job, space);
+  } else
+#endif
+  {
+    space.q = q;
+    run_blocks<F32Attention>(job, space);
   }
   if (args.out_dtype == DType::kBF16) {
     write_out(job, space, static_cast<BFloat16*>(args.out));
@@ -150,7 +176,7 @@ HWY_EXPORT(run_job);
 // How many queries one job takes.
 int64_t queries_per_job(const Context& context, const AttentionArgs& args) {
   // A job's outputs should stay in the L2 cache while the blocks of keys go by.
-  constexpr int64_t kOutFloats = 65536;
+  constexpr int64_t kOutFloats = 131072;
   // Below two blocks, packing the keys once per job would take too much of the time.
   constexpr int64_t kFewestQueries = 2 * kBlockQueries;
   // So many jobs per thread even out heads of different lengths.
@@ -176,12 +202,19 @@ size_t lay_out(const AttentionArgs& args, int64_t queries, float* memory,
     return result;
   };
   space.keys = take(kBlockKeys * args.head_dim);
-  space.values = take(kBlockKeys * width);
+  space.values = take(kBlockKeys * num_panels(width) * kPanelColumns);
   space.scores = take(kBlockQueries * kScoreStride);
+  space.pairs = take((queries * args.head_dim + 1) / 2);
   space.out = take(queries * width);
   space.highest = take(queries);
   space.total = take(queries);
   return static_cast<size_t>(used);
+}
+
+// Values are paired sixteen features at a time.
+bool runs_in_pairs(const AttentionArgs& args, const AttentionHead& head) {
+  constexpr int64_t kDimStep = 16;
+  return has_fast_bf16() && args.head_dim % kDimStep == 0 && head.current.dtype == DType::kBF16;
 }
 
 }  // namespace
@@ -209,6 +242,7 @@ void attention(const Context& context, const AttentionArgs& args) {
     job.kv_head = head % args.kv_heads;
     job.first_query = index % jobs_per_head * per_job;
     job.num_queries = std::min(per_job, queries - job.first_query);
+    job.in_pairs = runs_in_pairs(args, *job.head);
     AttentionWorkspace space;
     lay_out(args, per_job, memory.data() + static_cast<size_t>(worker) * worker_floats, space);
     HWY_DYNAMIC_DISPATCH(run_job)(job, space);

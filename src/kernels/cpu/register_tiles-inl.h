@@ -23,15 +23,43 @@ namespace HWY_NAMESPACE {
 using TileTag = hn::CappedTag<float, kVectorFloats>;
 using TileVector = hn::VFromD<TileTag>;
 
+// Whether this instruction set can go along with that for products of bf16 values, which the
+// processor may have or not: has_fast_bf16().
+#undef NEXTSCALE_HAS_BF16_TILES
+#if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
+#define NEXTSCALE_HAS_BF16_TILES 1
+#else
+#define NEXTSCALE_HAS_BF16_TILES 0
+#endif
+
 // Columns of a register tile, in vectors: AVX-512 has 32 registers, older sets have 16.
 constexpr int kTileVectors = HWY_MAX_BYTES >= 64 ? 4 : 2;
 
 HWY_INLINE float as_f32(float value) { return value; }
 HWY_INLINE float as_f32(BFloat16 value) { return to_f32(value); }
 
+// What one step along the depth does. Inputs come in units of four bytes: an f32, or two bf16
+// values that follow one another along the depth. Both run through the same loops.
+struct F32Step {
+  static HWY_INLINE TileVector add(TileVector left, TileVector right, TileVector sum) {
+    return hn::MulAdd(left, right, sum);
+  }
+};
+
+#if NEXTSCALE_HAS_BF16_TILES
+// Written out: Highway 1.0 has no such instruction, and compilers' functions for it can only be
+// called where the whole caller is compiled for it.
+struct BF16PairStep {
+  static HWY_INLINE TileVector add(TileVector left, TileVector right, TileVector sum) {
+    asm("vdpbf16ps %2, %1, %0" : "+v"(sum.raw) : "v"(left.raw), "v"(right.raw));
+    return sum;
+  }
+};
+#endif
+
 // out[kRows, kVectors vectors] = scale * x[kRows, depth] * right[depth, kVectors vectors], where x,
 // right and out have rows of x_stride, kPanelColumns and out_stride elements.
-template <int kRows, int kVectors, class X>
+template <int kRows, int kVectors, class Step = F32Step, class X>
 HWY_INLINE void multiply_vectors(const X* x, int64_t x_stride, const float* right, int64_t depth,
                                  float scale, float* out, int64_t out_stride) {
   const TileTag d;
@@ -47,7 +75,7 @@ HWY_INLINE void multiply_vectors(const X* x, int64_t x_stride, const float* righ
     for (int row = 0; row < kRows; ++row) {
       const TileVector left = hn::Set(d, as_f32(x[row * x_stride + step]));
       for (int part = 0; part < kVectors; ++part) {
-        sums[row][part] = hn::MulAdd(left, loaded[part], sums[row][part]);
+        sums[row][part] = Step::add(left, loaded[part], sums[row][part]);
       }
     }
   }
@@ -60,24 +88,24 @@ HWY_INLINE void multiply_vectors(const X* x, int64_t x_stride, const float* righ
 }
 
 // The same for the first `columns` columns of a panel, a multiple of kVectorFloats.
-template <int kRows, class X>
+template <int kRows, class Step = F32Step, class X>
 HWY_INLINE void product_tile(const X* x, int64_t x_stride, const float* panel, int64_t depth,
                              int64_t columns, float scale, float* out, int64_t out_stride) {
   constexpr int kHalf = kTileVectors / 2;
   const int64_t width = lanes(TileTag());
   int64_t column = 0;
   for (; column + kTileVectors * width <= columns; column += kTileVectors * width) {
-    multiply_vectors<kRows, kTileVectors>(x, x_stride, panel + column, depth, scale, out + column,
-                                          out_stride);
+    multiply_vectors<kRows, kTileVectors, Step>(x, x_stride, panel + column, depth, scale,
+                                                out + column, out_stride);
   }
   if constexpr (kTileVectors > 2) {  // two vectors or fewer divide kVectorFloats
     for (; column + kHalf * width <= columns; column += kHalf * width) {
-      multiply_vectors<kRows, kHalf>(x, x_stride, panel + column, depth, scale, out + column,
-                                     out_stride);
+      multiply_vectors<kRows, kHalf, Step>(x, x_stride, panel + column, depth, scale, out + column,
+                                           out_stride);
     }
     for (; column < columns; column += width) {
-      multiply_vectors<kRows, 1>(x, x_stride, panel + column, depth, scale, out + column,
-                                 out_stride);
+      multiply_vectors<kRows, 1, Step>(x, x_stride, panel + column, depth, scale, out + column,
+                                       out_stride);
     }
   }
 }

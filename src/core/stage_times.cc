@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "attention/phase_times.h"
+#include "core/stage_times.h"
 
 #include <chrono>
 #include <ctime>
