@@ -24,6 +24,9 @@ struct ConvertOptions {
   // Size of the picture that runs make unless told otherwise; empty for the published one. Only for
   // families that have a choice.
   std::string size{};
+  // Names of the classes, synonyms separated by ", "; empty for those that the family knows. Only
+  // for families that are conditioned on classes.
+  std::vector<std::string> class_names{};
   DType dtype = DType::kBF16;  // of matrices: f32, bf16 or i8; vectors and embeddings stay f32
   // Folder of a T5 as Hugging Face publishes it, for families that read prompts; empty: the model
   // folder gets no text encoder, and runs want features of texts.

@@ -151,6 +151,8 @@ class ModelDescription {
   virtual float softmax_scale() const = 0;
   virtual LabelShape labels() const = 0;
   virtual int64_t num_classes() const = 0;  // 0: the model is not conditioned on classes
+  // One for each class, synonyms separated by ", "; empty where its classes have no names.
+  virtual std::vector<std::string> class_names() const = 0;
   virtual TextShape text() const = 0;
   // The size of its pictures as a person asks for it; empty where there is no choice.
   virtual std::string size() const = 0;

@@ -9,7 +9,7 @@ readonly BUILD_PACKAGES=(
   g++ make cmake ninja-build pkg-config git
   libdnnl-dev ocl-icd-opencl-dev libhwy-dev
   nlohmann-json3-dev libfmt-dev libcli11-dev
-  libpng-dev libzip-dev libssl-dev libsentencepiece-dev
+  libpng-dev libzip-dev libssl-dev libsentencepiece-dev libeigen3-dev
   libgtest-dev libgmock-dev
 )
 readonly DEV_PACKAGES=(

@@ -66,23 +66,12 @@ void require_writable(const CalibrateOptions& options, const fs::path& output) {
   }
 }
 
-// Prompts of the file that get a sample, as far as there are so many.
-std::vector<Prompt> prompts_of_file(const CalibrateOptions& options) {
-  check_prompts(options.prompts, 1);
-  PromptFile file(options.prompts);
-  std::vector<Prompt> prompts;
-  while (std::cmp_less(prompts.size(), options.samples)) {
-    std::optional<FilePrompt> next = file.next();
-    if (!next) break;
-    if (!next->prompt.negative) next->prompt.negative = options.run.negative;
-    prompts.push_back(std::move(next->prompt));
-  }
-  return prompts;
-}
-
 Request sample_request(const CalibrateOptions& options) {
   Request request = options.run.checked_request(options.prompts);
-  if (!options.prompts.empty()) request.prompts = prompts_of_file(options);
+  if (!options.prompts.empty()) {
+    // More prompts than samples would go unread.
+    request.prompts = read_prompts(options.prompts, options.samples, options.run.negative);
+  }
   return request;
 }
 

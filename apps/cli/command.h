@@ -9,7 +9,9 @@ namespace nextscale::cli {
 
 void add_generate(CLI::App& app);
 void add_convert(CLI::App& app);
+void add_eval(CLI::App& app);
 void add_inspect(CLI::App& app);
+void add_compare(CLI::App& app);
 void add_calibrate(CLI::App& app);
 void add_report(CLI::App& app);
 void add_trace(CLI::App& app);

@@ -2,13 +2,17 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <sstream>
 
 #include "cancel.h"
 #include "command.h"
 #include "core/error_format.h"
 #include "core/memory_info.h"
+#include "core/utf8.h"
 #include "models/registry.h"
 #include "progress.h"
+#include "weights/file_error.h"
+#include "weights/json_text.h"
 
 namespace nextscale::cli {
 namespace {
@@ -19,6 +23,7 @@ struct ConvertArguments {
   std::string vae;
   std::vector<int64_t> patch_nums;
   std::string size;
+  std::string class_names;
   std::string dtype = "bf16";
   std::string text_encoder;
   std::string text_dtype = "bf16";
@@ -32,6 +37,23 @@ DType parse_stored(const char* flag, const std::string& text) {
   fail(ErrorCode::kUsage, "{}: got '{}', wanted f32, bf16 or int8", flag, printable(text));
 }
 
+// A name a line; none if no file was given.
+std::vector<std::string> read_class_names(const std::string& path) {
+  if (path.empty()) return {};
+  constexpr size_t kMaxBytes = size_t{64} << 20;
+  std::vector<std::string> names;
+  std::istringstream lines(read_text_file(path, kMaxBytes));
+  for (std::string line; std::getline(lines, line);) {
+    if (line.ends_with('\r')) line.pop_back();
+    if (line.empty() || first_invalid_utf8(line)) {
+      fail(ErrorCode::kBadFile, "--class-names: line {} of {} is {}, wanted a name",
+           names.size() + 1, shown(path), line.empty() ? "empty" : "not UTF-8");
+    }
+    names.push_back(std::move(line));
+  }
+  return names;
+}
+
 void convert(const ConvertArguments& options) {
   const FamilyRow& family = find_family(options.family);
   const std::atomic<bool>& cancelled = cancel_on_signal();
@@ -42,6 +64,7 @@ void convert(const ConvertArguments& options) {
        .output = options.output,
        .patch_nums = options.patch_nums,
        .size = options.size,
+       .class_names = read_class_names(options.class_names),
        .dtype = parse_stored("--dtype", options.dtype),
        .text_encoder = options.text_encoder,
        .text_dtype = parse_stored("--text-dtype", options.text_dtype),
@@ -83,6 +106,9 @@ void add_convert(CLI::App& app) {
       "--size", options->size,
       "Size of the pictures that runs make unless told otherwise, for families that "
       "have a choice: 1M, 1024x768, 4:3@0.25M (default: the published one)");
+  command->add_option("--class-names", options->class_names,
+                      "A file with the name of a class a line, synonyms separated by \", \", for "
+                      "models of classes (default: ImageNet's names if there are 1000)");
   command->add_option("--dtype", options->dtype, "Type of the matrices: f32, bf16 or int8")
       ->capture_default_str();
   command->add_option("--text-encoder", options->text_encoder,

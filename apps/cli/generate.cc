@@ -54,7 +54,8 @@ void report(const GenerateOptions& options, const std::vector<std::filesystem::p
 
 void generate_named(const GenerateOptions& options) {
   const Request request = options.run.checked_request();
-  if (num_subjects(request) == 0) refuse_no_subject();
+  if (num_subjects(request) == 0)
+    refuse_no_subject("generate", "--class, -p, --prompts or --text-features");
   require_recordable(request);
   const int64_t num_images = num_subjects(request) * request.images_each;
   PictureOutput output(options.output, num_images, options.columns);

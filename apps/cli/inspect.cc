@@ -87,7 +87,7 @@ void inspect(const ModelInspection& options) {
   if (fs::is_regular_file(options.path) && looks_like_png(options.path)) {
     inspect_image(options);
   } else if (fs::is_regular_file(options.path) && is_calibration_file(options.path)) {
-    inspect_calibration(options.path, options.json ? InspectForm::kJson : InspectForm::kText);
+    inspect_calibration(options);
   } else if (fs::exists(fs::path(options.path) / kModelConfigName) &&
              !fs::exists(fs::path(options.path) / "model.safetensors.index.json")) {
     inspect_model(options);
@@ -106,6 +106,9 @@ void add_inspect(CLI::App& app) {
   command->add_flag("--json", options->json, "Print as JSON");
   command->add_flag("--tensors", options->tensors, "List the tensors of a model folder");
   command->add_flag("--verify", options->verify, "Compare checksums of a model folder's files");
+  command->add_option("--kv", options->kv,
+                      "With --json, of a calibration: also the head classes and the tokens cached "
+                      "under this cache policy");
   command->callback([options] { inspect(*options); });
 }
 

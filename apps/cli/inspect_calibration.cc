@@ -9,6 +9,8 @@
 
 #include "calibrate/calibration_file.h"
 #include "core/error_format.h"
+#include "policies/head_calibration.h"
+#include "policies/registry.h"
 
 namespace nextscale::cli {
 namespace {
@@ -65,14 +67,49 @@ void print_text(const std::filesystem::path& path, const CalibrationFile& file) 
   fmt::print("sha256 {}\n", file.sha256);
 }
 
+// [layers][kv_heads]
+template <typename Value>
+nlohmann::json by_head(const Geometry& geometry, const Value& value) {
+  nlohmann::json layers = nlohmann::json::array();
+  for (int64_t layer = 0; layer < geometry.layers; ++layer) {
+    nlohmann::json& heads = layers.emplace_back(nlohmann::json::array());
+    for (int64_t head = 0; head < geometry.kv_heads; ++head) heads.push_back(value(layer, head));
+  }
+  return layers;
+}
+
+// What a policy makes of the calibration: classes of heads, tokens cached after each step.
+void add_policy(const CalibrationFile& file, const std::string& kv, nlohmann::json& result) {
+  const Geometry& geometry = file.header.geometry;
+  const PolicySpec spec = parse_policy_spec(kv);
+  const Schedule schedule =
+      make_policy(spec, {.geometry = geometry, .calibration = &file.values})->schedule(geometry);
+  result["kv"] = kv;
+  for (int step = 0; step < geometry.num_scales(); ++step) {
+    result["cached"].push_back(by_head(
+        geometry, [&](int64_t layer, int64_t head) { return schedule.cached(step, layer, head); }));
+  }
+  if (!file.header.source) return;
+  const HeadCalibration heads = head_calibration(file.values, alpha_setting(spec));
+  result["contextual"] = by_head(geometry, [&](int64_t layer, int64_t head) {
+    return heads.class_of(geometry, layer, head) == HeadClass::kContextual;
+  });
+}
+
 }  // namespace
 
-void inspect_calibration(const std::filesystem::path& path, InspectForm form) {
-  const CalibrationFile file = read_calibration_file(path);
-  if (form == InspectForm::kText) return print_text(path, file);
+void inspect_calibration(const ModelInspection& options) {
+  const CalibrationFile file = read_calibration_file(options.path);
+  if (!options.json) return print_text(options.path, file);
   nlohmann::json result = to_json(file.header);
   result["history_shares"] = history_shares(file.values);
   result["sha256"] = file.sha256;
+  if (file.header.source) {
+    result["variance"] = by_head(file.header.geometry, [&](int64_t layer, int64_t head) {
+      return file.values.sigma[static_cast<size_t>(layer * file.header.geometry.kv_heads + head)];
+    });
+  }
+  if (!options.kv.empty()) add_policy(file, options.kv, result);
   fmt::print("{}\n", result.dump(2));
 }
 

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <filesystem>
+#include "inspect_model.h"
 
 namespace nextscale::cli {
 
-enum class InspectForm { kText, kJson };
-
-// Prints what a calibration file says about itself.
-void inspect_calibration(const std::filesystem::path& path, InspectForm form);
+// Prints what a calibration file says about itself; as JSON also the variance of its heads, and
+// what the policy of --kv makes of it.
+void inspect_calibration(const ModelInspection& options);
 
 }  // namespace nextscale::cli

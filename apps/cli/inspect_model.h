@@ -11,6 +11,7 @@ struct ModelInspection {
   bool json = false;
   bool tensors = false;
   bool verify = false;  // compare checksums
+  std::string kv{};     // policy whose view of a calibration is wanted; empty: none
 };
 
 // Throws Error as opening the folder does, kBadFile for a checksum that differs.

@@ -2,6 +2,7 @@
 #include "line_reader.h"
 
 #include <cerrno>
+#include <string_view>
 #include <utility>
 
 #include "core/error_format.h"
@@ -45,6 +46,15 @@ bool LineReader::next() {
   ++number_;
   if (is_ended_ && text_.ends_with('\r')) text_.pop_back();
   return true;
+}
+
+bool LineReader::next_with_text() {
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  while (next()) {
+    if (number_ == 1 && text_.starts_with(kByteOrderMark)) text_.erase(0, kByteOrderMark.size());
+    if (text_.find_first_not_of(" \t\r\v\f") != std::string::npos) return true;
+  }
+  return false;
 }
 
 void LineReader::skip_to(uint64_t offset) {

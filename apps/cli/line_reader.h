@@ -21,8 +21,9 @@ class LineReader {
   bool next();
   // Goes on with the line that starts at this byte; numbers count on from here.
   void skip_to(uint64_t offset);
-  // Takes so many bytes off the front of the line's text.
-  void drop_front(size_t bytes) { text_.erase(0, bytes); }
+  // The same to the next line that holds more than white space; a byte order mark at the start of
+  // the file is taken off.
+  bool next_with_text();
 
   // Of the line that next() went to:
   const std::string& text() const { return text_; }  // without its end

@@ -82,7 +82,9 @@ int run(int argc, char** argv) {
   add_generate(app);
   add_convert(app);
   add_inspect(app);
+  add_compare(app);
   add_calibrate(app);
+  add_eval(app);
   add_report(app);
   add_trace(app);
   add_plan(app);

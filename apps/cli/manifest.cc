@@ -32,21 +32,6 @@ json deciding_part(const json& line) {
   return part;
 }
 
-// The first setting that two objects do not share, as "cfg: 4 there, 3 now".
-std::string difference(const json& there, const json& now) {
-  for (const json* object : {&now, &there}) {
-    for (const auto& [key, ignored] : object->items()) {
-      const json before = there.value(key, json());
-      const json after = now.value(key, json());
-      if (before == after) continue;
-      if (before.is_object() && after.is_object()) return difference(before, after);
-      return fmt::format("{}: {} there, {} now", key, printable(before.dump()),
-                         printable(after.dump()));
-    }
-  }
-  return "nothing that is known";
-}
-
 json parse_line(const LineReader& lines) {
   const std::string where = fmt::format("line {} of {}", lines.number(), shown(lines.path()));
   json line = parse_json(lines.text(), where);
@@ -71,6 +56,20 @@ void write_all(int descriptor, std::string_view text, uint64_t offset, const fs:
 }
 
 }  // namespace
+
+std::string first_difference(const json& there, const json& now) {
+  for (const json* object : {&now, &there}) {
+    for (const auto& [key, ignored] : object->items()) {
+      const json before = there.value(key, json());
+      const json after = now.value(key, json());
+      if (before == after) continue;
+      if (before.is_object() && after.is_object()) return first_difference(before, after);
+      return fmt::format("{}: {} there, {} now", key, printable(before.dump()),
+                         printable(after.dump()));
+    }
+  }
+  return {};
+}
 
 Manifest::Manifest(const fs::path& folder, json settings, OtherPictures others)
     : folder_(folder),
@@ -127,7 +126,7 @@ void Manifest::refuse(const json& recorded, const json& wanted) const {
   fail(ErrorCode::kUsage,
        "-o: {} holds pictures of other settings ({}); give another folder, or --force to make them "
        "again",
-       shown(folder_), difference(recorded, wanted));
+       shown(folder_), first_difference(recorded, wanted));
 }
 
 bool Manifest::has(const PictureKey& key) const {
@@ -143,7 +142,7 @@ bool Manifest::has(const PictureKey& key) const {
        "-o: {} is another picture than is asked for now ({}); give another folder, or --force to "
        "make it again",
        shown(folder_ / key.file),
-       difference(deciding_part(parse_line(lines)), deciding_part(wanted)));
+       first_difference(deciding_part(parse_line(lines)), deciding_part(wanted)));
 }
 
 void Manifest::add(const PictureKey& key, const PictureFacts& facts) {

@@ -37,6 +37,10 @@ struct PictureFacts {
 // What becomes of pictures that were made with other settings.
 enum class OtherPictures { kRefuse, kMakeAgain };
 
+// The first setting that two objects do not share, as "cfg: 4 there, 3 now"; empty if they are
+// equal.
+std::string first_difference(const nlohmann::json& there, const nlohmann::json& now);
+
 class Manifest {
  public:
   // `settings`: an object that decides the pixels of all pictures, the model's identity included.

@@ -11,6 +11,7 @@
 #include "core/error_format.h"
 #include "core/suggest.h"
 #include "core/utf8.h"
+#include "judge/expectation.h"
 #include "weights/file_error.h"
 #include "weights/json_text.h"
 
@@ -23,7 +24,6 @@ constexpr size_t kMaxLineBytes = size_t{1} << 20;
 constexpr int64_t kMaxImages = 1'000'000;
 // Leaves room for the picture's number in what file systems take as a name.
 constexpr size_t kMaxNameBytes = 200;
-constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 constexpr std::array<std::string_view, 5> kKeys{"prompt", "negative", "seed", "n", "name"};
 
 // Where in the file a complaint belongs.
@@ -41,10 +41,6 @@ class Place {
  private:
   std::string text_;
 };
-
-bool is_blank(std::string_view text) {
-  return text.find_first_not_of(" \t\r\v\f") == std::string_view::npos;
-}
 
 std::string got(const json& value) {
   return printable(value.dump(-1, ' ', false, json::error_handler_t::replace), 60);
@@ -92,8 +88,10 @@ int64_t images_of(const json& value, const Place& place) {
       fmt::format("\"n\" is {}, wanted a whole number from 1 to {}", got(value), kMaxImages));
 }
 
+// What the pictures should show is for `nextscale eval`, which reads the same files.
 void require_known(const std::string& key, const Place& place) {
   if (std::ranges::find(kKeys, key) != kKeys.end()) return;
+  if (std::ranges::find(kExpectationKeys, key) != kExpectationKeys.end()) return;
   place.refuse(fmt::format("there is no key \"{}\", wanted prompt, negative, seed, n or name{}",
                            printable(key), did_you_mean(key, kKeys)));
 }
@@ -150,13 +148,8 @@ FilePrompt PromptFile::parse() const {
 }
 
 std::optional<FilePrompt> PromptFile::next() {
-  while (lines_.next()) {
-    if (lines_.number() == 1 && lines_.text().starts_with(kByteOrderMark)) {
-      lines_.drop_front(kByteOrderMark.size());
-    }
-    if (!is_blank(lines_.text())) return parse();
-  }
-  return std::nullopt;
+  if (!lines_.next_with_text()) return std::nullopt;
+  return parse();
 }
 
 PromptCounts check_prompts(const std::filesystem::path& path, int64_t images_each) {
@@ -177,6 +170,20 @@ PromptCounts check_prompts(const std::filesystem::path& path, int64_t images_eac
   if (counts.prompts > 0) return counts;
   fail(ErrorCode::kBadFile, "prompts: {} holds no prompt, wanted at least one line with text",
        shown(path));
+}
+
+std::vector<Prompt> read_prompts(const std::filesystem::path& path, int64_t at_most,
+                                 const std::optional<std::string>& negative) {
+  check_prompts(path, 1);
+  PromptFile file(path);
+  std::vector<Prompt> prompts;
+  while (std::cmp_less(prompts.size(), at_most)) {
+    std::optional<FilePrompt> next = file.next();
+    if (!next) break;
+    if (!next->prompt.negative) next->prompt.negative = negative;
+    prompts.push_back(std::move(next->prompt));
+  }
+  return prompts;
 }
 
 }  // namespace nextscale::cli

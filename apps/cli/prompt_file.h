@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "line_reader.h"
 #include "nextscale/engine.h"
@@ -66,5 +67,10 @@ struct PromptCounts {
 // a line. Throws as PromptFile does, and Error(kBadFile) for a file without a prompt or two prompts
 // whose pictures would have the same name.
 PromptCounts check_prompts(const std::filesystem::path& path, int64_t images_each);
+
+// "prompt" and "negative" of the first `at_most` prompts, for commands to which the rest does not
+// matter; the whole file is checked. Throws as check_prompts() does.
+std::vector<Prompt> read_prompts(const std::filesystem::path& path, int64_t at_most,
+                                 const std::optional<std::string>& negative);
 
 }  // namespace nextscale::cli

@@ -71,11 +71,19 @@ void add_per_scale(CLI::App& command, const std::string& name, std::optional<Per
 
 void RunOptions::add_to(CLI::App& command) {
   add_settings(command);
-  command.add_option("--class", request.classes, "Classes, as numbers or names: 3,7 or tabby")
-      ->delimiter(',');
+  add_classes(command);
   add_prompts(command);
   command.add_option("--text-features", request.text_features,
                      "Instead of prompts, a .safetensors file of what a text encoder made of them");
+  add_policy(command);
+}
+
+void RunOptions::add_classes(CLI::App& command) {
+  command.add_option("--class", request.classes, "Classes, as numbers or names: 3,7 or tabby")
+      ->delimiter(',');
+}
+
+void RunOptions::add_policy(CLI::App& command) {
   command.add_option("--kv", request.kv, "Cache policy (see `nextscale policies`)")
       ->capture_default_str();
   command.add_option("--calibration", engine.calibration,
@@ -160,10 +168,8 @@ Request RunOptions::checked_request(const std::string& prompt_file) const {
   return result;
 }
 
-void refuse_no_subject() {
-  fail(ErrorCode::kUsage,
-       "generate: nothing is named that could be shown; give --class, -p, --prompts or "
-       "--text-features");
+void refuse_no_subject(std::string_view command, std::string_view options) {
+  fail(ErrorCode::kUsage, "{}: nothing is named that could be shown; give {}", command, options);
 }
 
 }  // namespace nextscale::cli

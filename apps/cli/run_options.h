@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/dtype.h"
@@ -28,6 +29,10 @@ struct RunOptions {
   void add_to(CLI::App& command);
   // Those that do not say what is generated nor under which cache policy.
   void add_settings(CLI::App& command);
+  // --class.
+  void add_classes(CLI::App& command);
+  // --kv and --calibration.
+  void add_policy(CLI::App& command);
   // -p and --negative.
   void add_prompts(CLI::App& command);
   // What the texts mean. Throws Error(kUsage).
@@ -41,8 +46,8 @@ struct RunOptions {
 Precision parse_dtype(const std::string& text);
 Precision parse_kv_dtype(const std::string& text);
 
-// Says what may be shown, where nothing was named.
-[[noreturn]] void refuse_no_subject();
+// Says by which options something may be named, where nothing was.
+[[noreturn]] void refuse_no_subject(std::string_view command, std::string_view options);
 
 // Adds an option that takes one value, or a list with one for each scale.
 void add_per_scale(CLI::App& command, const std::string& name, std::optional<PerScale>& target,

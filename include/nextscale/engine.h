@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -116,6 +117,8 @@ struct ScaleEvent {
   int64_t width = 0;
   double milliseconds = 0;
   uint64_t kv_bytes = 0;  // keys and values held now, with the factors of int8
+  // What was chosen, as Events::forced_labels takes it; valid during the call.
+  std::span<const int32_t> labels{};
 };
 
 struct GeneratedImage {
@@ -163,6 +166,13 @@ class Engine {
   // Reads the folder's config only; weights are loaded by the first request or load().
   explicit Engine(const EngineOptions& options);
   ~Engine();
+
+  // What the model is conditioned on, if it is classes: how many there are (else 0), their names
+  // (one for each, synonyms separated by ", "; none if they have no names), and which one a person
+  // means by a number or a name. The last throws Error: kUsage, kNotFound.
+  int64_t num_classes() const;
+  std::vector<std::string> class_names() const;
+  int64_t class_index(const std::string& text) const;
 
   // Throws Error(kMemory) if no batch size fits.
   Plan plan(const Request& request) const;

@@ -48,6 +48,10 @@ void require_options(const ConvertOptions& options) {
          "convert: --patch-nums is not for Infinity models, whose scales follow from the size of "
          "the picture; leave it out");
   }
+  if (!options.class_names.empty()) {
+    fail(ErrorCode::kUsage,
+         "convert: --class-names is not for Infinity models, which read prompts; leave it out");
+  }
 }
 
 std::optional<T5Source> open_text_encoder(const ConvertOptions& options,

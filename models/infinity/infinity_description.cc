@@ -49,6 +49,8 @@ class InfinityDescription final : public ModelDescription {
 
   int64_t num_classes() const override { return 0; }
 
+  std::vector<std::string> class_names() const override { return {}; }
+
   TextShape text() const override {
     return {.channels = setting_.config.text_channels, .max_tokens = setting_.config.text_tokens};
   }

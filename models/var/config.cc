@@ -7,6 +7,7 @@
 
 #include "core/error_format.h"
 #include "models/config_reader.h"
+#include "models/var/imagenet_classes.h"
 
 namespace nextscale {
 namespace {
@@ -33,7 +34,6 @@ constexpr double kMaxEpsilon = 1e-2;
 constexpr double kMaxCfg = 1000.0;
 constexpr int64_t kNormGroups = 32;   // of the decoder's GroupNorms
 constexpr size_t kDecoderLevels = 5;  // the picture is 16 times the latent's side
-constexpr int64_t kImagenetClasses = 1000;
 
 constexpr ConfigReader kRead("var");
 
@@ -79,13 +79,25 @@ void parse_vae(const json& vae, VarConfig& config) {
   config.num_phi_convs = kRead.integer(vae, "num_phi_convs", 1, kMaxPhiConvs);
 }
 
-std::string class_names(const json& config, int64_t classes) {
+std::vector<std::string> class_names(const json& config, int64_t classes) {
   const json* value = ConfigReader::member(config, "class_names");
-  if (value == nullptr || value->is_null()) return "";
-  if (*value != "imagenet" || classes != kImagenetClasses) {
-    kRead.refuse("class_names", value, "null, or \"imagenet\" with 1000 classes");
+  if (value == nullptr || value->is_null()) return {};
+  if (*value == "imagenet" && classes == static_cast<int64_t>(kNumImagenetClasses)) {
+    return imagenet_class_names();
   }
-  return "imagenet";
+  const auto is_name = [](const json& each) { return each.is_string() && each != ""; };
+  if (!value->is_array() || static_cast<int64_t>(value->size()) != classes ||
+      !std::ranges::all_of(*value, is_name)) {
+    kRead.refuse(
+        "class_names", value,
+        fmt::format("null, a list of {} names, or \"imagenet\" with 1000 classes", classes));
+  }
+  return value->get<std::vector<std::string>>();
+}
+
+json class_names_json(const std::vector<std::string>& names) {
+  if (names.empty()) return nullptr;
+  return std::ranges::equal(names, imagenet_names()) ? json("imagenet") : json(names);
 }
 
 }  // namespace
@@ -129,7 +141,7 @@ json to_json(const VarConfig& config) {
             {"channel_multipliers", config.channel_multipliers},
             {"num_res_blocks", config.num_res_blocks},
             {"num_phi_convs", config.num_phi_convs}}},
-          {"class_names", config.class_names.empty() ? json(nullptr) : json(config.class_names)},
+          {"class_names", class_names_json(config.class_names)},
           {"defaults",
            {{"cfg", decimal(config.default_cfg)},
             {"top_k", config.default_top_k},

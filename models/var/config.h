@@ -28,11 +28,12 @@ struct VarConfig {
   std::vector<int64_t> channel_multipliers;  // finest level first
   int64_t num_res_blocks = 0;                // per encoder level; the decoder has one more
   int64_t num_phi_convs = 0;
-  // Recommendations for sampling, and where class names come from ("imagenet" or empty).
+  // Recommendations for sampling.
   float default_cfg = 0.0F;
   int64_t default_top_k = 0;
   float default_top_p = 0.0F;
-  std::string class_names;
+  // Of each class, its synonyms separated by ", "; or none at all.
+  std::vector<std::string> class_names;
 };
 
 // At least two sides, the first 1, each larger than the one before, none absurd.

@@ -39,6 +39,16 @@ std::vector<TensorInfo> stored_vae(const VarConfig& config) {
   return tensors;
 }
 
+void take_class_names(const std::vector<std::string>& names, VarConfig& config) {
+  if (names.empty()) return;
+  if (static_cast<int64_t>(names.size()) != config.classes) {
+    fail(ErrorCode::kMismatch,
+         "convert: --class-names has {} names, wanted {}, as many as the model has classes",
+         names.size(), config.classes);
+  }
+  config.class_names = names;
+}
+
 }  // namespace
 
 VarConfig convert_var(const ConvertOptions& options, const ConvertProgress& report) {
@@ -57,6 +67,7 @@ VarConfig convert_var(const ConvertOptions& options, const ConvertProgress& repo
   const CheckpointPart vae = find_var_vae(second == nullptr ? *first : *second);
 
   VarConfig config = infer_var_config(transformer, vae, options.patch_nums);
+  take_class_names(options.class_names, config);
   const std::array<FolderFile, 2> files{
       {{kTransformerName, transformer, stored_transformer(config, options.dtype)},
        {kVaeName, vae, stored_vae(config)}}};

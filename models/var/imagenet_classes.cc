@@ -50,7 +50,7 @@ bool is_all_names(std::string_view wanted, std::string_view names) {
 }
 
 bool is_main_name(std::string_view wanted, std::string_view names) {
-  return wanted == split_names(names).front();
+  return wanted == main_name(names);
 }
 
 bool is_any_name(std::string_view wanted, std::string_view names) {
@@ -66,11 +66,13 @@ bool is_part_of_names(std::string_view wanted, std::string_view names) {
 using Rule = bool (*)(std::string_view wanted, std::string_view names);
 constexpr std::array<Rule, 4> kRules{is_all_names, is_main_name, is_any_name, is_part_of_names};
 
-std::vector<int64_t> fitting_classes(const std::string& wanted) {
+using Names = std::span<const std::string>;
+
+std::vector<int64_t> fitting_classes(const std::string& wanted, Names names) {
   std::vector<int64_t> fitting;
   for (const Rule rule : kRules) {
-    for (size_t index = 0; index < kNumImagenetClasses; ++index) {
-      if (rule(wanted, normalized(imagenet_names()[index]))) {
+    for (size_t index = 0; index < names.size(); ++index) {
+      if (rule(wanted, normalized(names[index]))) {
         fitting.push_back(static_cast<int64_t>(index));
       }
     }
@@ -79,11 +81,12 @@ std::vector<int64_t> fitting_classes(const std::string& wanted) {
   return fitting;
 }
 
-[[noreturn]] void fail_ambiguous(std::string_view text, const std::vector<int64_t>& fitting) {
+[[noreturn]] void fail_ambiguous(std::string_view text, const std::vector<int64_t>& fitting,
+                                 Names names) {
   std::string list;
   for (size_t rank = 0; rank < std::min(kMaxListedClasses, fitting.size()); ++rank) {
     list += fmt::format("{}{} ({})", rank == 0 ? "" : "; ", fitting[rank],
-                        imagenet_names()[static_cast<size_t>(fitting[rank])]);
+                        names[static_cast<size_t>(fitting[rank])]);
   }
   if (fitting.size() > kMaxListedClasses) {
     list += fmt::format("; and {} more", fitting.size() - kMaxListedClasses);
@@ -92,32 +95,40 @@ std::vector<int64_t> fitting_classes(const std::string& wanted) {
        list);
 }
 
-[[noreturn]] void fail_unknown(std::string_view text) {
+[[noreturn]] void fail_unknown(std::string_view text, Names names) {
   std::vector<std::string_view> all_names;
-  for (const std::string_view names : imagenet_names()) {
-    const auto each = split_names(names);
+  for (const std::string_view synonyms : names) {
+    const auto each = split_names(synonyms);
     all_names.insert(all_names.end(), each.begin(), each.end());
   }
   const std::string hint = did_you_mean(text, all_names);
   fail(ErrorCode::kNotFound, "class: there is no class called \"{}\"{}", printable(text),
-       hint.empty() ? "; give an index from 0 to 999 or an ImageNet name" : hint);
+       hint.empty() ? fmt::format("; give an index from 0 to {} or a name such as {}",
+                                  names.size() - 1, printable(main_name(names.front())))
+                    : hint);
 }
 
 }  // namespace
 
-int64_t resolve_class(std::string_view text, int64_t num_classes) {
+std::vector<std::string> imagenet_class_names() {
+  return {imagenet_names().begin(), imagenet_names().end()};
+}
+
+std::string_view main_name(std::string_view names) { return split_names(names).front(); }
+
+int64_t resolve_class(std::string_view text, int64_t num_classes, Names names) {
   if (const auto index = parse_index(text)) {
     if (*index >= 0 && *index < num_classes) return *index;
     fail(ErrorCode::kNotFound, "class: got the index {}, wanted 0 to {}", *index, num_classes - 1);
   }
   const std::string wanted = normalized(text);
-  if (num_classes != static_cast<int64_t>(kNumImagenetClasses) || wanted.empty()) {
+  if (names.empty() || wanted.empty()) {
     fail(ErrorCode::kUsage, "class: got \"{}\", wanted an index from 0 to {}{}", printable(text),
          num_classes - 1, wanted.empty() ? "" : "; the classes of this model have no names");
   }
-  const std::vector<int64_t> fitting = fitting_classes(wanted);
-  if (fitting.empty()) fail_unknown(text);
-  if (fitting.size() > 1) fail_ambiguous(text, fitting);
+  const std::vector<int64_t> fitting = fitting_classes(wanted, names);
+  if (fitting.empty()) fail_unknown(text, names);
+  if (fitting.size() > 1) fail_ambiguous(text, fitting, names);
   return fitting.front();
 }
 

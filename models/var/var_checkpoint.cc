@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "core/error_format.h"
+#include "models/var/imagenet_classes.h"
 #include "models/var/var_tensors.h"
 #include "weights/file_error.h"
 
@@ -20,7 +21,7 @@ constexpr std::string_view kVaeAnchor = "quantize.embedding.weight";
 constexpr int64_t kHeadDim = 64;  // of every model of the family
 constexpr int64_t kMaxTokens = int64_t{1} << 22;
 constexpr size_t kDecoderLevels = 5;
-constexpr int64_t kImagenetClasses = 1000;
+constexpr auto kImagenetClasses = static_cast<int64_t>(kNumImagenetClasses);
 // Settings of the authors' demonstration.
 constexpr float kDefaultCfg = 4.0F;
 constexpr int64_t kDefaultTopK = 900;
@@ -196,7 +197,7 @@ VarConfig infer_var_config(const CheckpointPart& transformer, const CheckpointPa
   config.default_cfg = kDefaultCfg;
   config.default_top_k = std::min(kDefaultTopK, config.vocab);
   config.default_top_p = kDefaultTopP;
-  config.class_names = config.classes == kImagenetClasses ? "imagenet" : "";
+  if (config.classes == kImagenetClasses) config.class_names = imagenet_class_names();
   require_possible(config, *transformer.checkpoint);
   return config;
 }

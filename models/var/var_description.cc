@@ -27,6 +27,8 @@ class VarDescription final : public ModelDescription {
 
   int64_t num_classes() const override { return config_.classes; }
 
+  std::vector<std::string> class_names() const override { return config_.class_names; }
+
   TextShape text() const override { return {}; }
 
   std::string size() const override { return {}; }
@@ -61,7 +63,7 @@ class VarDescription final : public ModelDescription {
   int64_t rows(const Batch& batch) const override { return var_rows(batch); }
 
   int64_t resolve_class(const std::string& text) const override {
-    return nextscale::resolve_class(text, config_.classes);
+    return nextscale::resolve_class(text, config_.classes, config_.class_names);
   }
 
   ModelMemory memory(const Context& context, const Batch& batch, const RunTypes& types,

@@ -16,6 +16,8 @@ class TraceSink {
   virtual void record(const std::string& name, const ConstTensorView& value) = 0;
   // Attention probabilities and cached keys and values are large and cost extra work.
   virtual bool wants_attention() const = 0;
+  // Where nobody takes the pictures, whether they are decoded to be recorded.
+  virtual bool wants_pictures() const { return true; }
 };
 
 // Records x [height, width, channels] as [1, channels, height, width].

@@ -270,12 +270,14 @@ void Engine::State::run_batch(const ResolvedRequest& request, const Events& even
                        .height = grid.height,
                        .width = grid.width,
                        .milliseconds = done.milliseconds,
-                       .kv_bytes = run.kv_bytes()});
+                       .kv_bytes = run.kv_bytes(),
+                       .labels = done.labels});
     }
     if (events.on_preview) events.on_preview(run.decode(0));
   };
   run.run(settings);
-  if (!events.on_image && events.trace == nullptr) return;
+  const bool traces_pictures = events.trace != nullptr && events.trace->wants_pictures();
+  if (!events.on_image && !traces_pictures) return;
   run.end_scales();
   for (int64_t image = 0; image < images; ++image) {
     const ImageNumber number = request.image(first + image);
@@ -295,6 +297,14 @@ void Engine::State::run_batch(const ResolvedRequest& request, const Events& even
 Engine::Engine(const EngineOptions& options) : state_(std::make_unique<State>(options)) {}
 
 Engine::~Engine() = default;
+
+int64_t Engine::num_classes() const { return state_->model->num_classes(); }
+
+std::vector<std::string> Engine::class_names() const { return state_->model->class_names(); }
+
+int64_t Engine::class_index(const std::string& text) const {
+  return state_->model->resolve_class(text);
+}
 
 Plan Engine::plan(const Request& request) const {
   return state_->choose_plan(state_->resolve(request), {});

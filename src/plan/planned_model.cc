@@ -12,6 +12,7 @@
 #include "models/infinity/picture_size.h"
 #include "models/infinity/published.h"
 #include "models/registry.h"
+#include "models/var/imagenet_classes.h"
 #include "models/var/var_model.h"
 #include "weights/model_folder.h"
 
@@ -40,7 +41,7 @@ VarConfig published_var(const KnownModel& model, const PictureSize& size) {
           .default_cfg = 1.5F,
           .default_top_k = 900,
           .default_top_p = 0.96F,
-          .class_names = "imagenet"};
+          .class_names = imagenet_class_names()};
 }
 
 // The text that means exactly this picture, for Infinity's schedules.

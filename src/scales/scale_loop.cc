@@ -160,7 +160,12 @@ void run_scales(const Context& context, const ModelDescription& model, const Bat
     clock.lap(Stage::kQuantizer);
     const std::chrono::duration<double, std::milli> elapsed =
         std::chrono::steady_clock::now() - start;
-    if (settings.on_scale) settings.on_scale({.scale = scale, .milliseconds = elapsed.count()});
+    if (!settings.on_scale) continue;
+    const int64_t labels =
+        batch.images() * model.geometry().tokens(scale) * model.labels().per_token;
+    settings.on_scale({.scale = scale,
+                       .milliseconds = elapsed.count(),
+                       .labels = {chosen.labels, static_cast<size_t>(labels)}});
   }
 }
 

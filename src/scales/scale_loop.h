@@ -16,6 +16,7 @@ namespace nextscale {
 struct ScaleDone {
   int scale = 0;
   double milliseconds = 0;
+  std::span<const int32_t> labels{};  // chosen: [images, tokens, labels per token]
 };
 
 struct LoopSettings {

@@ -111,6 +111,48 @@ TEST_F(Cli, BenchComparesPoliciesWithTheFullCache) {
   EXPECT_THAT(run(bench + " --layers 1 --markdown").output, HasSubstr("| streaming |"));
 }
 
+TEST_F(Cli, CompareMeasuresPoliciesAndDrawsThem) {
+  const std::string compare = kTool + " compare -m " + *model_ + " --class 1,2 -t 1 ";
+  const Result json = run("(" + compare + "-n 2 --kv h2o:budget=30% --json 2>/dev/null)");
+  ASSERT_EQ(json.code, 0) << json.output;
+  const auto comparison = nlohmann::json::parse(json.output);
+  EXPECT_EQ(comparison.at("num_pictures"), 4);
+  EXPECT_EQ(comparison.at("policies")[0].at("kv"), "full");
+  EXPECT_GT(comparison.at("policies")[1].at("divergence").at("mean"), 0);
+  const Result text = run(compare + "--kv streaming --kv full -o " + file("compare.html"));
+  ASSERT_EQ(text.code, 0) << text.output;
+  EXPECT_THAT(text.output, HasSubstr("KL per token"));
+  EXPECT_TRUE(fs::exists(file("compare.html")));
+}
+
+TEST_F(Cli, CompareRefusesMistakesBeforeThePageIsBegun) {
+  const auto expect = [](const std::string& rest, int code, const std::string& part) {
+    const Result result = run(kTool + " compare -m " + *model_ + " " + rest);
+    EXPECT_EQ(result.code, code) << rest;
+    EXPECT_THAT(result.output, testing::StartsWith("nextscale: "));
+    EXPECT_THAT(result.output, HasSubstr(part));
+  };
+  const std::string page = " -o " + file("no.html");
+  expect("--kv h2o" + page, 2, "give --class, -p or --prompts");
+  expect("--class 1" + page, 2, "got one policy");
+  expect("--class 1 --kv full" + page, 2, "got one policy");
+  expect("--class 1 --kv hak" + page, 2, "did you mean hack");
+  expect("--class 1 --kv hackpp" + page, 3, "nextscale calibrate");
+  expect("--class 1 --kv h2o -o /nowhere/no.html", 8, "/nowhere");
+  EXPECT_FALSE(fs::exists(file("no.html")));
+}
+
+TEST_F(Cli, AnInterruptedComparisonLeavesNothingBehind) {
+  const int status = stop_at({"compare", "-m", *model_, "--class", "1", "-n", "1000", "--kv", "h2o",
+                              "-t", "1", "-o", file("stopped.html")},
+                             "run 3 of", SIGINT);
+  ASSERT_TRUE(WIFEXITED(status));
+  EXPECT_EQ(WEXITSTATUS(status), 130);
+  for (const auto& entry : fs::directory_iterator(folder_->path())) {
+    EXPECT_THAT(entry.path().string(), testing::Not(HasSubstr("stopped")));
+  }
+}
+
 TEST_F(Cli, PlanOfAFolderKnowsEveryPart) {
   const Result planned = run(kTool + " plan -m " + *model_ + " --kv snapkv:budget=40% --json");
   ASSERT_EQ(planned.code, 0) << planned.output;
@@ -148,7 +190,8 @@ TEST_F(Cli, ManualAndCompletionsNameEveryCommand) {
   for (const char* text : {" man", " completions zsh", " completions fish"}) {
     const Result result = run(kTool + text);
     EXPECT_EQ(result.code, 0);
-    for (const char* command : {"generate", "convert", "inspect", "trace", "plan", "bench"}) {
+    for (const char* command :
+         {"generate", "compare", "convert", "inspect", "trace", "plan", "bench"}) {
       EXPECT_THAT(result.output, HasSubstr(command)) << text;
     }
   }

@@ -94,6 +94,13 @@ TEST_F(PromptFileTest, ComplaintsNameTheLineWhatItHasAndWhatIsWanted) {
   expect(std::string(1100000, ' '), "longer than 1048576 bytes");
 }
 
+TEST_F(PromptFileTest, WhatPicturesShouldShowIsForOthers) {
+  const auto prompts =
+      read(write(R"({"prompt": "a dog", "kind": "single", "sprites": ["dog"], "color": "red"})"));
+  ASSERT_EQ(prompts.size(), 1U);
+  EXPECT_EQ(prompts[0].prompt.text, "a dog");
+}
+
 TEST_F(PromptFileTest, NamesStayInTheFolder) {
   for (const char* name :
        {"", "..", ".", ".hidden", "a/b", "/a", "..\\\\a", "a\\nb", "a\\u007fb"}) {

@@ -137,13 +137,24 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"top_p", [](json& config) { config["defaults"]["top_p"] = 1.5; }, kBadFile,
              "for 'top_p'"},
         Case{"class_names", [](json& config) { config["class_names"] = "imagenet"; }, kBadFile,
-             "with 1000 classes"}),
+             "with 1000 classes"},
+        Case{"few_class_names", [](json& config) { config["class_names"] = {"cat"}; }, kBadFile,
+             "a list of"}),
     [](const auto& wrong) { return std::string(wrong.param.name); });
 
 TEST(VarConfig, SurvivesJson) {
   const json document = sound_config();
   const json again = to_json(parse_var_config(document));
   for (const auto& [key, value] : again.items()) EXPECT_EQ(value, document[key]) << key;
+}
+
+TEST(VarConfig, ClassNamesSurviveJson) {
+  json document = sound_config();
+  document["class_names"] = json(std::vector<std::string>(10, "cat, kitten"));
+  EXPECT_EQ(to_json(parse_var_config(document))["class_names"], document["class_names"]);
+  document["model"]["classes"] = 1000;
+  document["class_names"] = "imagenet";
+  EXPECT_EQ(to_json(parse_var_config(document))["class_names"], "imagenet");
 }
 
 TEST(ModelFolder, HashNamesTheConfig) {

@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
+import json
+
+import evaluation
 import pytest
 import scenes
 import sprites
@@ -83,3 +86,15 @@ def test_captions_name_what_is_there(maker):
 
 def test_names_of_sprites_are_unique():
     assert len(set(sprites.NAMES)) == len(sprites.NAMES) == 100
+
+
+def test_written_scenes_say_what_they_show(maker, tmp_path):
+    evaluation.write_scenes(maker, scenes.HELD_OUT_SEED, 60, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "expectations.jsonl").read_text().splitlines()]
+    found = maker.describe(scenes.HELD_OUT_SEED, torch.arange(60))
+    assert len(lines) == 60
+    for index, line in enumerate(lines):
+        assert (tmp_path / f"{line['name']}.png").exists()
+        assert line["sprites"] == [maker.names[c] for c in found.classes[index, : found.count[index]].tolist()]
+        assert ("relation" in line) == (line["kind"] == "pair")
+        assert ("color" in line) == ("background" in line["prompt"])

@@ -16,6 +16,13 @@ using testing::HasSubstr;
 
 constexpr int64_t kNumClasses = 1000;
 
+// Of a model with ImageNet's names if it has so many classes, else without names.
+int64_t resolve_class(std::string_view text, int64_t num_classes) {
+  static const std::vector<std::string> names = imagenet_class_names();
+  if (num_classes != kNumClasses) return nextscale::resolve_class(text, num_classes, {});
+  return nextscale::resolve_class(text, num_classes, names);
+}
+
 // What resolving throws, as "code: message".
 std::string error_of(std::string_view text, int64_t num_classes = kNumClasses) {
   try {
@@ -81,6 +88,17 @@ TEST(ResolveClass, IndexOutOfRangeIsNotFound) {
 
 TEST(ResolveClass, OtherModelsHaveNoNames) {
   EXPECT_THAT(error_of("tabby", 8), AllOf(HasSubstr("2: "), HasSubstr("have no names")));
+}
+
+TEST(ResolveClass, ReadsAModelsOwnNames) {
+  const std::vector<std::string> names{"dog, puppy", "red apple"};
+  EXPECT_EQ(nextscale::resolve_class("puppy", 2, names), 0);
+  EXPECT_EQ(nextscale::resolve_class("red_apple", 2, names), 1);
+}
+
+TEST(MainName, IsTheFirst) {
+  EXPECT_EQ(main_name("tench, Tinca tinca"), "tench");
+  EXPECT_EQ(main_name("stingray"), "stingray");
 }
 
 TEST(ResolveClass, EmptyTextAndOverflowAreRefused) {
