@@ -28,7 +28,7 @@ void require_one_subject(const EvalOptions& options) {
 
 fs::path judge_path(const EvalOptions& options) {
   if (!options.judge.empty()) return options.judge;
-  const fs::path own = fs::path(options.run.engine.model) / kJudgeName;
+  fs::path own = fs::path(options.run.engine.model) / kJudgeName;
   if (!options.run.engine.model.empty() && fs::exists(own)) return own;
   fail(ErrorCode::kUsage, "--judge: none given{}; name a {}",
        options.run.engine.model.empty() ? "" : ", and none is in the model folder", kJudgeName);

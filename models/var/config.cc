@@ -85,7 +85,9 @@ std::vector<std::string> class_names(const json& config, int64_t classes) {
   if (*value == "imagenet" && classes == static_cast<int64_t>(kNumImagenetClasses)) {
     return imagenet_class_names();
   }
-  const auto is_name = [](const json& each) { return each.is_string() && each != ""; };
+  const auto is_name = [](const json& each) {
+    return each.is_string() && !each.get_ref<const std::string&>().empty();
+  };
   if (!value->is_array() || static_cast<int64_t>(value->size()) != classes ||
       !std::ranges::all_of(*value, is_name)) {
     kRead.refuse(
