@@ -78,6 +78,7 @@ TEST_F(Cli, MistakesGetOneSentenceAndTheirExitCode) {
   expect(kTool + " bench kv -m var-d17", 3, "did you mean var-d16");
   expect(kTool + " bench kv --layers 17", 2, "1 to 16");
   expect(kTool + " bench kv -t 2 --cpu-time", 2, "-t 1");
+  expect(kTool + " bench model -m hart", 6, "do not run yet");
   expect(kTool + " plan -m infinity-9b", 3, "did you mean infinity-2b");
   expect(kTool + " plan -m var-d16 --size 300", 2, "wanted 256");
   expect(kTool + " plan -m var-d16 --batch 0", 2, "--batch: got 0");
@@ -109,6 +110,25 @@ TEST_F(Cli, BenchComparesPoliciesWithTheFullCache) {
   EXPECT_LT(policies[1].at("held_bytes"), policies[0].at("held_bytes"));
   EXPECT_THAT(run(bench).output, HasSubstr("other programs"));
   EXPECT_THAT(run(bench + " --layers 1 --markdown").output, HasSubstr("| streaming |"));
+}
+
+TEST_F(Cli, BenchTimesAModelStageByStage) {
+  const std::string bench = kTool + " bench model -m " + *model_ + " --repeats 2 --images 2";
+  const Result result = run(bench + " --kv hackpp:attn=50%,cache=30% --json");
+  ASSERT_EQ(result.code, 0) << result.output;
+  const auto report = nlohmann::json::parse(result.output);
+  EXPECT_EQ(report.at("rows"), 4);
+  EXPECT_GT(report.at("floor_ms").get<double>(), 0.0);
+  double sum = report.at("other").at("most_ms").get<double>();
+  for (const auto& [name, stage] : report.at("stages").items()) {
+    SCOPED_TRACE(name);
+    sum += stage.at("time").at("most_ms").get<double>();
+    const bool multiplies = name == "projections" || name == "ffn" || name == "attention" ||
+                            name == "head" || name == "decoder";
+    EXPECT_EQ(stage.at("operations").get<double>() > 0, multiplies);
+  }
+  EXPECT_GE(sum, report.at("time").at("least_ms").get<double>());
+  EXPECT_THAT(run(bench).output, HasSubstr("projections"));
 }
 
 TEST_F(Cli, CompareMeasuresPoliciesAndDrawsThem) {
@@ -181,7 +201,7 @@ TEST_F(Cli, ShellsCompleteCommandsAndOptions) {
   };
   EXPECT_EQ(complete("nextscale pl"), "plan\n");
   EXPECT_EQ(complete("nextscale plan --mem"), "--memory\n");
-  EXPECT_EQ(complete("nextscale bench \"\""), "kv\n");
+  EXPECT_EQ(complete("nextscale bench \"\""), "kv ceiling model\n");
   EXPECT_EQ(complete("nextscale bench kv --rep"), "--repeats\n");
   EXPECT_THAT(run(kTool + " completions tcsh").output, HasSubstr("wanted bash, zsh or fish"));
 }
