@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <utility>
@@ -80,8 +81,7 @@ std::vector<OperatorRate> product_rates(const Context& context, const CeilingSet
   return rates;
 }
 
-// Heads of one size, queries and tokens of random numbers; every second call of a kernel reads the
-// same, as the rows of a scale do.
+// Over all `keys` tokens of every head, or, with listed_from, over a list of so many of those.
 OperatorRate attention_rate(const Context& context, const CeilingSettings& settings,
                             int64_t head_dim, int64_t keys, DType dtype, int64_t listed_from) {
   constexpr int64_t kHeads = 16;
@@ -107,18 +107,17 @@ OperatorRate attention_rate(const Context& context, const CeilingSettings& setti
     heads.back().attend = list.data();
     heads.back().num_attend = keys;
   }
-  const DType out_dtype = dtype;
-  Tensor out(out_dtype, {kQueries, kHeads * head_dim});
-  kernels::AttentionArgs args{.rows = 1,
-                              .query_heads = kHeads,
-                              .kv_heads = kHeads,
-                              .queries = kQueries,
-                              .head_dim = head_dim,
-                              .softmax_scale = 1.0F / std::sqrt(static_cast<float>(head_dim)),
-                              .q = q.as<float>(),
-                              .heads = heads,
-                              .out = out.view().data,
-                              .out_dtype = out_dtype};
+  Tensor out(dtype, {kQueries, kHeads * head_dim});
+  const kernels::AttentionArgs args{.rows = 1,
+                                    .query_heads = kHeads,
+                                    .kv_heads = kHeads,
+                                    .queries = kQueries,
+                                    .head_dim = head_dim,
+                                    .softmax_scale = 1.0F / std::sqrt(static_cast<float>(head_dim)),
+                                    .q = q.as<float>(),
+                                    .heads = heads,
+                                    .out = out.view().data,
+                                    .out_dtype = dtype};
   Arena scratch(context.kernels->attention_scratch(context, args, keys), "attention");
   Context run_context = context;
   run_context.scratch = &scratch;
@@ -127,7 +126,7 @@ OperatorRate attention_rate(const Context& context, const CeilingSettings& setti
   return {.name = fmt::format("{} heads of {}, {} queries, {} {}", kHeads, head_dim, kQueries, keys,
                               which),
           .dtype = dtype,
-          .operations = 4.0 * static_cast<double>(kHeads * kQueries * keys * head_dim),
+          .operations = args.operations(),
           .seconds = time_of(context, settings.repeats,
                              [&] { context.kernels->attention(run_context, args); })};
 }
