@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/arena.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "core/error_format.h"
+#include "core/pages.h"
 
 namespace nextscale {
 
 Arena::Arena(size_t capacity_bytes, const char* purpose) : capacity_(rounded(capacity_bytes)) {
   if (capacity_ == 0) return;
-  void* mapping =
-      mmap(nullptr, capacity_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (mapping == MAP_FAILED) {
+  void* mapping = map_pages(capacity_);
+  if (mapping == nullptr) {
     fail(ErrorCode::kMemory,
          "memory: could not reserve {} bytes for {}; use a smaller batch, a smaller --kv budget or "
          "--dtype bf16",
@@ -24,7 +22,7 @@ Arena::Arena(size_t capacity_bytes, const char* purpose) : capacity_(rounded(cap
 }
 
 Arena::~Arena() {
-  if (data_ != nullptr) munmap(data_, capacity_);
+  if (data_ != nullptr) unmap_pages(data_, capacity_);
 }
 
 Arena::Arena(Arena&& other) noexcept { *this = std::move(other); }

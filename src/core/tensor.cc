@@ -2,12 +2,13 @@
 #include "core/tensor.h"
 
 #include <fmt/ranges.h>
-#include <sys/mman.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
+
+#include "core/pages.h"
 
 namespace nextscale {
 namespace {
@@ -29,9 +30,8 @@ std::byte* allocate(size_t element_bytes) {
   if (bytes < element_bytes) return nullptr;
   const bool is_mapped = bytes >= kMappedBytes;
   void* memory =
-      is_mapped ? mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-                : std::aligned_alloc(kAlignment, bytes);
-  if (memory == nullptr || memory == MAP_FAILED) return nullptr;
+      is_mapped ? map_pages(bytes) : std::aligned_alloc(kAlignment, bytes);
+  if (memory == nullptr) return nullptr;
   const auto* block = new (memory) Block{is_mapped ? bytes : 0};
   return static_cast<std::byte*>(memory) + sizeof(*block);
 }
@@ -62,7 +62,7 @@ void Tensor::Free::operator()(std::byte* pointer) const {
   void* memory = pointer - sizeof(Block);
   const size_t mapped_bytes = static_cast<const Block*>(memory)->mapped_bytes;
   if (mapped_bytes > 0) {
-    munmap(memory, mapped_bytes);
+    unmap_pages(memory, mapped_bytes);
   } else {
     std::free(memory);
   }

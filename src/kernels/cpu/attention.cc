@@ -120,13 +120,22 @@ void write_out(const AttentionJob& job, const AttentionWorkspace& space, Out* ou
   }
 }
 
+// Blocks of about one size: a small last one would take its share of the loads and stores of outputs
+// for few keys.
+int64_t even_block(int64_t num_keys) {
+  const int64_t blocks = (num_keys + kBlockKeys - 1) / kBlockKeys;
+  const int64_t share = (num_keys + blocks - 1) / blocks;
+  return (share + kPanelKeys - 1) / kPanelKeys * kPanelKeys;
+}
+
 template <class Arithmetic>
 void run_blocks(const AttentionJob& job, const AttentionWorkspace& space) {
   const AttentionArgs& args = *job.args;
   const int64_t width = padded_head_dim(args.head_dim);
   const int64_t num_keys = job.head->num_keys();
-  for (KeyBlock block; block.first < num_keys; block.first += kBlockKeys) {
-    block.count = std::min(kBlockKeys, num_keys - block.first);
+  const int64_t block_keys = even_block(num_keys);
+  for (KeyBlock block; block.first < num_keys; block.first += block_keys) {
+    block.count = std::min(block_keys, num_keys - block.first);
     pack_keys<Arithmetic::kUnit>(*job.head, args.head_dim, block.first, block.count, space.keys);
     Arithmetic::pack_values(*job.head, args.head_dim, block.first, block.count, space.values);
     for (int64_t first = 0; first < job.num_queries; first += kBlockQueries) {

@@ -12,7 +12,7 @@ namespace nextscale::kernels::cpu {
 // Keys are packed [panel][head_dim][kPanelKeys], so that a tile of scores reads whole vectors.
 inline constexpr int64_t kPanelKeys = kPanelColumns;
 // The softmax is renewed once per block. A block's keys and values stay in the L2 cache.
-inline constexpr int64_t kBlockKeys = 512;
+inline constexpr int64_t kBlockKeys = 640;
 // Queries that go through one panel while it is in the L1 cache.
 inline constexpr int64_t kBlockQueries = 48;
 // From one query's scores to the next; the excess keeps them off the same cache sets.
