@@ -29,8 +29,7 @@ std::byte* allocate(size_t element_bytes) {
   const size_t bytes = sizeof(Block) + (element_bytes + kAlignment - 1) / kAlignment * kAlignment;
   if (bytes < element_bytes) return nullptr;
   const bool is_mapped = bytes >= kMappedBytes;
-  void* memory =
-      is_mapped ? map_pages(bytes) : std::aligned_alloc(kAlignment, bytes);
+  void* memory = is_mapped ? map_pages(bytes) : std::aligned_alloc(kAlignment, bytes);
   if (memory == nullptr) return nullptr;
   const auto* block = new (memory) Block{is_mapped ? bytes : 0};
   return static_cast<std::byte*>(memory) + sizeof(*block);

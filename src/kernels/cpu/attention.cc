@@ -120,8 +120,8 @@ void write_out(const AttentionJob& job, const AttentionWorkspace& space, Out* ou
   }
 }
 
-// Blocks of about one size: a small last one would take its share of the loads and stores of outputs
-// for few keys.
+// Blocks of about one size: a small last one would take its share of the loads and stores of
+// outputs for few keys.
 int64_t even_block(int64_t num_keys) {
   const int64_t blocks = (num_keys + kBlockKeys - 1) / kBlockKeys;
   const int64_t share = (num_keys + blocks - 1) / blocks;
