@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/int8_row.h"
 
+#include <bit>
 #include <cmath>
 
 namespace nextscale {
@@ -16,12 +17,17 @@ float as_f32(BFloat16 value) { return to_f32(value); }
 // such that a NaN gives the bound.
 template <typename Element>
 float quantize(std::span<const Element> row, std::span<int8_t> out) {
-  float largest = 0.0F;
+  // The bits of floats without a sign are in the order of their values, those of NaN on top; a
+  // largest float would have to be looked for one by one.
+  constexpr int32_t kMagnitude = 0x7fffffff;
+  constexpr int32_t kInfinity = 0x7f800000;
+  int32_t largest = 0;
   for (const Element element : row) {
-    const float magnitude = std::fabs(as_f32(element));
-    largest = magnitude > largest ? magnitude : largest;
+    const int32_t magnitude = std::bit_cast<int32_t>(as_f32(element)) & kMagnitude;
+    const int32_t counted = magnitude > kInfinity ? 0 : magnitude;
+    largest = counted > largest ? counted : largest;
   }
-  const auto [factor, inverse] = int8_scale(largest);
+  const auto [factor, inverse] = int8_scale(std::bit_cast<float>(largest));
   for (size_t at = 0; at < row.size(); ++at) {
     float scaled = as_f32(row[at]) * inverse;
     scaled = scaled < kInt8Most ? scaled : kInt8Most;

@@ -169,6 +169,67 @@ void run_winograd(const WinogradJob& job) {
   }
 }
 
+// Row p of the paper's G holds the powers of point p over the product of its distances to the other
+// points.
+constexpr double kNear2 = kNear * kNear;
+constexpr double kFar2 = kFar * kFar;
+constexpr double kAtZero = 1 / (kNear2 * kFar2);
+constexpr double kAtNear = 1 / (2 * kNear2 * (kNear2 - kFar2));
+constexpr double kAtFar = 1 / (2 * kFar2 * (kFar2 - kNear2));
+constexpr double kFilterTransform[kTileIn][3] = {{kAtZero, 0, 0},
+                                                 {kAtNear, kAtNear* kNear, kAtNear* kNear2},
+                                                 {kAtNear, -kAtNear* kNear, kAtNear* kNear2},
+                                                 {kAtFar, kAtFar* kFar, kAtFar* kFar2},
+                                                 {kAtFar, -kAtFar* kFar, kAtFar* kFar2},
+                                                 {0, 0, 1}};
+
+// G times a vector of three.
+template <class D, class V>
+HWY_INLINE V transform_taps(D d, int64_t point, V first, V second, V third) {
+  const double* g = kFilterTransform[point];
+  const V outer = hn::MulAdd(hn::Set(d, g[2]), third, hn::Mul(hn::Set(d, g[0]), first));
+  return hn::MulAdd(hn::Set(d, g[1]), second, outer);
+}
+
+// G g G^T, in double precision, of the filters g [kTaps][kPanelColumns] from one input channel to a
+// panel of output channels; position p goes to `out` + p * stride.
+HWY_INLINE void transform_filters(const float* taps, float* out, int64_t stride) {
+  const hn::CappedTag<double, kPanelColumns> d;
+  const hn::Rebind<float, decltype(d)> d_float;
+  using V = hn::VFromD<decltype(d)>;
+  for (int64_t column = 0; column < kPanelColumns; column += lanes(d)) {
+    const auto tap = [&](int64_t index) HWY_ATTR {
+      return hn::PromoteTo(d, hn::LoadU(d_float, taps + index * kPanelColumns + column));
+    };
+    for (int64_t row = 0; row < kTileIn; ++row) {
+      V rows[3];
+      for (int64_t at = 0; at < 3; ++at) {
+        rows[at] = transform_taps(d, row, tap(at), tap(3 + at), tap(6 + at));
+      }
+      for (int64_t across = 0; across < kTileIn; ++across) {
+        const V value = transform_taps(d, across, rows[0], rows[1], rows[2]);
+        hn::StoreU(hn::DemoteTo(d_float, value), d_float,
+                   out + (row * kTileIn + across) * stride + column);
+      }
+    }
+  }
+}
+
+// Packs filters [out, in, 3, 3] of a panel: `packed` [kTilePositions, in, kPanelColumns].
+void pack_panel(const ConvSpec& spec, const float* filters, int64_t panel, float* packed) {
+  constexpr int64_t kTaps = 9;
+  const int64_t first = panel * kPanelColumns;
+  const int64_t columns = std::min(kPanelColumns, spec.out_channels - first);
+  alignas(64) float taps[kTaps * kPanelColumns] = {};
+  for (int64_t in = 0; in < spec.in_channels; ++in) {
+    for (int64_t column = 0; column < columns; ++column) {
+      const float* filter = filters + ((first + column) * spec.in_channels + in) * kTaps;
+      for (int64_t tap = 0; tap < kTaps; ++tap) taps[tap * kPanelColumns + column] = filter[tap];
+    }
+    transform_filters(taps, packed + in * kPanelColumns, spec.in_channels * kPanelColumns);
+  }
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace nextscale::kernels::cpu
 HWY_AFTER_NAMESPACE();
@@ -178,33 +239,7 @@ namespace nextscale::kernels::cpu {
 namespace {
 
 HWY_EXPORT(run_winograd);
-
-// G g G^T of the paper for one filter g [3, 3], in double precision. Row p of G holds the powers of
-// point p over the product of its distances to the other points.
-void transform_filter(const float* filter, double out[kTileIn][kTileIn]) {
-  constexpr double kNear2 = kNear * kNear;
-  constexpr double kFar2 = kFar * kFar;
-  constexpr double kAtZero = 1 / (kNear2 * kFar2);
-  constexpr double kAtNear = 1 / (2 * kNear2 * (kNear2 - kFar2));
-  constexpr double kAtFar = 1 / (2 * kFar2 * (kFar2 - kNear2));
-  constexpr double kG[kTileIn][3] = {{kAtZero, 0, 0},
-                                     {kAtNear, kAtNear * kNear, kAtNear * kNear2},
-                                     {kAtNear, -kAtNear * kNear, kAtNear * kNear2},
-                                     {kAtFar, kAtFar * kFar, kAtFar * kFar2},
-                                     {kAtFar, -kAtFar * kFar, kAtFar * kFar2},
-                                     {0, 0, 1}};
-  for (int64_t row = 0; row < kTileIn; ++row) {
-    for (int64_t column = 0; column < kTileIn; ++column) {
-      double sum = 0.0;
-      for (int64_t tap_row = 0; tap_row < 3; ++tap_row) {
-        for (int64_t tap_column = 0; tap_column < 3; ++tap_column) {
-          sum += kG[row][tap_row] * filter[tap_row * 3 + tap_column] * kG[column][tap_column];
-        }
-      }
-      out[row][column] = sum;
-    }
-  }
-}
+HWY_EXPORT(pack_panel);
 
 // A multiple of the register tile's rows. More tiles share one pass over the weights; fewer keep
 // the transformed inputs in the cache.
@@ -221,14 +256,17 @@ class WinogradConv final : public Conv {
                const ConstTensorView& bias)
       : spec_(spec),
         num_threads_(context.num_threads),
-        weight_(Tensor::zeros(DType::kF32, {num_panels(spec.out_channels), kTilePositions,
-                                            spec.in_channels, kPanelColumns})),
+        weight_(DType::kF32,
+                {num_panels(spec.out_channels), kTilePositions, spec.in_channels, kPanelColumns}),
         bias_(DType::kF32, {spec.out_channels}) {
     copy_to_f32(bias, {bias_.as<float>(), static_cast<size_t>(spec.out_channels)});
     Tensor exact(DType::kF32, weight.shape);
     copy_to_f32(weight, {exact.as<float>(), static_cast<size_t>(exact.shape().num_elements())});
-    parallel_for(num_threads_, spec.out_channels,
-                 [&](int64_t out, int) { pack_output_channel(exact.as<float>(), out); });
+    const int64_t panel_floats = kTilePositions * spec.in_channels * kPanelColumns;
+    parallel_for(num_threads_, num_panels(spec.out_channels), [&](int64_t panel, int) {
+      HWY_DYNAMIC_DISPATCH(pack_panel)
+      (spec_, exact.as<float>(), panel, weight_.as<float>() + panel * panel_floats);
+    });
   }
 
   void prepare(int64_t /*rows*/) override {}
@@ -265,19 +303,6 @@ class WinogradConv final : public Conv {
   }
 
  private:
-  void pack_output_channel(const float* weights, int64_t out) {
-    const int64_t panel = out / kPanelColumns;
-    for (int64_t in = 0; in < spec_.in_channels; ++in) {
-      double transformed[kTileIn][kTileIn];
-      transform_filter(weights + (out * spec_.in_channels + in) * 9, transformed);
-      for (int64_t position = 0; position < kTilePositions; ++position) {
-        const int64_t row = (panel * kTilePositions + position) * spec_.in_channels + in;
-        weight_.as<float>()[row * kPanelColumns + out % kPanelColumns] =
-            static_cast<float>(transformed[position / kTileIn][position % kTileIn]);
-      }
-    }
-  }
-
   ConvSpec spec_;
   int num_threads_;
   Tensor weight_;  // [panels, kTilePositions, in, kPanelColumns]
