@@ -17,7 +17,7 @@ size_t weight_bytes(const Context& context, const InfinitySetting& setting, cons
                                        .out_features = config.width};
   return static_cast<size_t>(config.layers) *
              TransformerBlock::weight_bytes(context, infinity_block_shape(config, types.compute)) +
-         BlockModulations::bytes(context, infinity_norm_shape(config)) +
+         BlockModulations::bytes(infinity_norm_shape(config)) +
          ModulatedHead::bytes(context, infinity_head_shape(config)) +
          TextReader::bytes(context, config, kernels::activation_type(types.compute)) +
          context.kernels->linear_bytes(context, word_embed) +

@@ -20,7 +20,7 @@ size_t weight_bytes(const Context& context, const VarConfig& config, const Geome
   const int64_t vectors = config.classes + 1 + geometry.tokens(0) + tokens;
   return static_cast<size_t>(config.layers) *
              TransformerBlock::weight_bytes(context, var_block_shape(config, types.compute)) +
-         BlockModulations::bytes(context, var_norm_shape(config, types.compute)) +
+         BlockModulations::bytes(var_norm_shape(config, types.compute)) +
          ModulatedHead::bytes(context, var_head_shape(config, types.compute)) +
          linear_bytes(context, config.latent_channels, width, DType::kF32) +
          static_cast<size_t>(vectors * width) * sizeof(float) +

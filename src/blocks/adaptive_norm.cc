@@ -47,13 +47,13 @@ BlockModulations::BlockModulations(const AdaptiveNormShape& shape, const BlockNa
                                    WeightLoader& loader)
     : shape_(shape) {
   const kernels::LinearSpec spec = block_product(shape);
-  if (shape.is_shared) products_.push_back(loader.linear("shared_ada_lin.1", spec));
+  if (shape.is_shared) products_.push_back(loader.stored_linear("shared_ada_lin.1", spec));
   for (int64_t layer = 0; layer < shape.layers; ++layer) {
     if (shape.is_shared) {
       constants_.push_back(
           loader.values(name(layer) + "ada_gss", Shape{1, 1, kNumBlockVectors, shape.width}));
     } else {
-      products_.push_back(loader.linear(name(layer) + "ada_lin.1", spec));
+      products_.push_back(loader.stored_linear(name(layer) + "ada_lin.1", spec));
     }
   }
 }
@@ -66,7 +66,7 @@ void BlockModulations::run(const Context& context, const float* condition, int64
                            float* vectors) const {
   const ArenaScope scope(*context.scratch);
   const int64_t row_floats = kNumBlockVectors * shape_.width;
-  const void* activated = activate(context, condition, rows * shape_.width, shape_.compute);
+  const void* activated = activate(context, condition, rows * shape_.width, DType::kF32);
   for (size_t layer = 0; layer < products_.size(); ++layer) {
     products_[layer]->run(context, activated,
                           vectors + static_cast<int64_t>(layer) * rows * row_floats, rows);
@@ -99,16 +99,16 @@ int64_t BlockModulations::floats(const AdaptiveNormShape& shape, int64_t rows) {
   return shape.layers * rows * kNumBlockVectors * shape.width;
 }
 
-size_t BlockModulations::bytes(const Context& context, const AdaptiveNormShape& shape) {
-  const auto layers = static_cast<size_t>(shape.layers);
-  const size_t each = context.kernels->linear_bytes(context, block_product(shape));
-  if (!shape.is_shared) return layers * each;
-  return each + layers * static_cast<size_t>(kNumBlockVectors * shape.width) * sizeof(float);
+size_t BlockModulations::bytes(const AdaptiveNormShape& shape) {
+  // Of the products only the biases are held; a shared one's layers have as many constants.
+  const int64_t vectors = shape.is_shared ? shape.layers + 1 : shape.layers;
+  return static_cast<size_t>(vectors * kNumBlockVectors * shape.width) * sizeof(float);
 }
 
 size_t BlockModulations::scratch_bytes(const Context& context, const AdaptiveNormShape& shape,
                                        int64_t rows) {
-  return product_scratch(context, block_product(shape), rows);
+  return Arena::rounded(static_cast<size_t>(rows * shape.width) * sizeof(float)) +
+         kernels::stored_product_scratch(context, shape.width);
 }
 
 ModulatedHead::ModulatedHead(const HeadShape& shape, WeightLoader& loader)

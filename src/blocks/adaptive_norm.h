@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Adaptive norms (AdaLN): from one vector per row, which stands for the condition, to the vectors
 // that modulate the blocks and the head of a transformer. They depend on the condition alone, so
-// they are computed once per batch. Names are the official ones of VAR and its descendants. Own
-// their packed weights; one thread at a time.
+// they are computed once per batch. Names are the official ones of VAR and its descendants. The
+// matrices of the blocks, a third of VAR's weights, stay in their file and are read once per batch;
+// the head's are packed and owned. One thread at a time.
 #pragma once
 
 #include <functional>
@@ -41,7 +42,7 @@ class BlockModulations {
   Modulation layer(const float* vectors, int64_t rows, int64_t layer) const;
 
   static int64_t floats(const AdaptiveNormShape& shape, int64_t rows);
-  static size_t bytes(const Context& context, const AdaptiveNormShape& shape);
+  static size_t bytes(const AdaptiveNormShape& shape);
   // Taken from context.scratch by run().
   static size_t scratch_bytes(const Context& context, const AdaptiveNormShape& shape, int64_t rows);
 

@@ -8,6 +8,47 @@
 #include "core/parallel.h"
 
 namespace nextscale {
+namespace {
+
+class StoredLinear final : public kernels::Linear {
+ public:
+  StoredLinear(std::shared_ptr<WeightSource> source, std::string name,
+               kernels::LinearWeights weights, std::vector<float> factors, std::vector<float> bias,
+               DType compute)
+      : source_(std::move(source)),
+        name_(std::move(name)),
+        weights_(std::move(weights)),
+        factors_(std::move(factors)),
+        bias_(std::move(bias)),
+        compute_(compute) {
+    weights_.row_factors = {factors_.data(), DType::kF32,
+                            Shape{static_cast<int64_t>(factors_.size())}};
+  }
+
+  void prepare(int64_t /*rows*/) override {}
+
+  void run(const Context& context, const void* x, void* y, int64_t rows) const override {
+    context.kernels->stored_product(context, {.x = static_cast<const float*>(x),
+                                              .rows = rows,
+                                              .weights = weights_,
+                                              .bias = bias_.data(),
+                                              .compute = compute_,
+                                              .y = static_cast<float*>(y)});
+    source_->rest(name_);
+  }
+
+  size_t packed_bytes() const override { return (factors_.size() + bias_.size()) * sizeof(float); }
+
+ private:
+  std::shared_ptr<WeightSource> source_;
+  std::string name_;  // of the matrix
+  kernels::LinearWeights weights_;
+  std::vector<float> factors_;  // of the rows of an i8 matrix
+  std::vector<float> bias_;
+  DType compute_;
+};
+
+}  // namespace
 
 std::unique_ptr<kernels::Linear> WeightLoader::linear(const std::string& name,
                                                       const kernels::LinearSpec& spec) {
@@ -44,6 +85,22 @@ std::unique_ptr<kernels::Linear> WeightLoader::pack(const std::string& weight_na
   auto result = context_.kernels->make_linear(context_, spec, weights);
   loaded_bytes_ += result->packed_bytes();
   source_->drop(weight_name);
+  return result;
+}
+
+std::unique_ptr<kernels::Linear> WeightLoader::stored_linear(const std::string& name,
+                                                             const kernels::LinearSpec& spec) {
+  const std::string matrix = name + ".weight";
+  const kernels::LinearWeights weights{
+      .matrix = source_->view(matrix, Shape{spec.out_features, spec.in_features})};
+  std::vector<float> factors;
+  if (weights.matrix.dtype == DType::kI8) {
+    factors = read(matrix + std::string(kRowFactorsEnding), Shape{spec.out_features});
+  }
+  auto result =
+      std::make_unique<StoredLinear>(source_, matrix, weights, std::move(factors),
+                                     read(name + ".bias", Shape{spec.out_features}), spec.compute);
+  loaded_bytes_ += result->packed_bytes();
   return result;
 }
 

@@ -31,6 +31,10 @@ class WeightLoader {
                                           const std::vector<float>& bias);
   std::unique_ptr<kernels::Linear> linear_without_bias(const std::string& weight_name,
                                                        const kernels::LinearSpec& spec);
+  // As linear(), but x is f32 whatever the type, and the matrix stays where it lies: for few rows.
+  // The loader's source stays open for it.
+  std::unique_ptr<kernels::Linear> stored_linear(const std::string& name,
+                                                 const kernels::LinearSpec& spec);
   // `name`.weight [out, in, kernel, kernel] and `name`.bias [out].
   std::unique_ptr<kernels::Conv> conv(const std::string& name, const kernels::ConvSpec& spec);
   // A tensor of this shape as f32: to keep, and to pass on (packed operators count their own
@@ -50,7 +54,7 @@ class WeightLoader {
                  DType dtype) const;
 
   const Context& context_;
-  std::unique_ptr<WeightSource> source_;
+  std::shared_ptr<WeightSource> source_;
   size_t loaded_bytes_ = 0;
 };
 

@@ -72,6 +72,21 @@ using MakeLinear = std::unique_ptr<Linear> (*)(const Context&, const LinearSpec&
 // So many products of eight-bit numbers add up without leaving 32 bits.
 inline constexpr int64_t kMaxInt8Inputs = 131072;
 
+// y = x W^T + b in f32, where W lies as its file has it: for layers that a generation runs once,
+// which packing would cost more than it saves. W is rounded to `compute` on the way, so that a
+// folder converted to that type gives the same. A row's result does not depend on the other rows.
+struct StoredProductArgs {
+  const float* x = nullptr;  // [rows, in]
+  int64_t rows = 0;
+  LinearWeights weights = {};   // their matrix, any type, and its row_factors if it is i8
+  const float* bias = nullptr;  // [out]
+  DType compute = DType::kF32;  // f32, bf16 or i8
+  float* y = nullptr;           // [rows, out]
+};
+
+// Scratch bytes that stored_product() takes from context.scratch for a matrix [out, in].
+size_t stored_product_scratch(const Context& context, int64_t in);
+
 struct ConvSpec {
   int64_t in_channels = 0;
   int64_t out_channels = 0;
@@ -386,6 +401,7 @@ struct KernelTable {
   // Scratch memory that a linear layer takes from context.scratch for this many rows.
   size_t (*linear_scratch)(const Context&, const LinearSpec&, int64_t rows);
   ConvBytes (*conv_bytes)(const Context&, const ConvSpec&, int64_t rows);
+  void (*stored_product)(const Context&, const StoredProductArgs&);
   void (*layer_norm)(const Context&, const LayerNormArgs&);
   void (*gated_add)(const Context&, const GatedAddArgs&);
   void (*split_heads)(const Context&, const SplitHeadsArgs&);

@@ -8,21 +8,14 @@
 namespace nextscale::kernels {
 namespace {
 
-// Row `row` of a float matrix as f32.
-void widen_row(const ConstTensorView& matrix, int64_t row, std::span<float> out) {
-  const size_t row_bytes = out.size() * dtype_bytes(matrix.dtype);
-  copy_to_f32({matrix.as<std::byte>() + static_cast<size_t>(row) * row_bytes, matrix.dtype,
-               Shape{static_cast<int64_t>(out.size())}},
-              out);
-}
-
-void round_rows(const Context& context, const ConstTensorView& matrix, Int8Weights* result) {
+void round_rows(const Context& context, const LinearWeights& weights, Int8Weights* result) {
+  const ConstTensorView& matrix = weights.matrix;
   const int64_t inputs = matrix.shape[1];
   const int64_t depth = result->values.shape()[1];
   Tensor wide(DType::kF32, {context.num_threads, inputs});
   parallel_for(context.num_threads, matrix.shape[0], [&](int64_t row, int worker) {
     const std::span<float> values(wide.as<float>() + worker * inputs, static_cast<size_t>(inputs));
-    widen_row(matrix, row, values);
+    widen_row(weights, row, values);
     result->factors.as<float>()[row] =
         quantize_row(values, {result->values.as<int8_t>() + row * depth, values.size()});
   });
@@ -39,7 +32,54 @@ void copy_rows(const LinearWeights& weights, Int8Weights* result) {
               {result->factors.as<float>(), static_cast<size_t>(weights.matrix.shape[0])});
 }
 
+// Rounds a row as packing it for a product of this type does.
+void round_row(DType compute, std::span<float> row, std::span<int8_t> whole) {
+  if (compute == DType::kBF16) {
+    for (float& value : row) value = to_f32(to_bf16(value));
+  } else if (compute == DType::kI8) {
+    const float factor = quantize_row(row, whole);
+    for (size_t at = 0; at < row.size(); ++at) row[at] = factor * static_cast<float>(whole[at]);
+  }
+}
+
 }  // namespace
+
+void widen_row(const LinearWeights& weights, int64_t row, std::span<float> out) {
+  const ConstTensorView& matrix = weights.matrix;
+  const size_t first = static_cast<size_t>(row) * out.size();
+  if (matrix.dtype == DType::kI8) {
+    const float factor = weights.row_factors.as<float>()[row];
+    const int8_t* from = matrix.as<int8_t>() + first;
+    for (size_t at = 0; at < out.size(); ++at) out[at] = factor * static_cast<float>(from[at]);
+    return;
+  }
+  copy_to_f32({matrix.as<std::byte>() + first * dtype_bytes(matrix.dtype), matrix.dtype,
+               Shape{static_cast<int64_t>(out.size())}},
+              out);
+}
+
+size_t stored_product_scratch(const Context& context, int64_t in) {
+  const auto count = static_cast<size_t>(context.num_threads * in);
+  return Arena::rounded(count * sizeof(float)) + Arena::rounded(count);
+}
+
+void stored_product(const Context& context, const StoredProductArgs& args, Dot dot) {
+  const ArenaScope scope(*context.scratch);
+  const int64_t out = args.weights.matrix.shape[0];
+  const int64_t in = args.weights.matrix.shape[1];
+  const auto wide = context.scratch->take<float>(static_cast<size_t>(context.num_threads * in));
+  const auto whole = context.scratch->take<int8_t>(wide.size());
+  parallel_for(context.num_threads, out, [&](int64_t feature, int worker) {
+    const auto row = wide.subspan(static_cast<size_t>(worker * in), static_cast<size_t>(in));
+    widen_row(args.weights, feature, row);
+    if (args.weights.matrix.dtype != args.compute) {
+      round_row(args.compute, row, whole.subspan(static_cast<size_t>(worker * in), row.size()));
+    }
+    for (int64_t at = 0; at < args.rows; ++at) {
+      args.y[at * out + feature] = args.bias[feature] + dot(args.x + at * in, row.data(), in);
+    }
+  });
+}
 
 Int8Weights int8_weights(const Context& context, const LinearSpec& spec,
                          const LinearWeights& weights, int64_t depth) {
@@ -54,7 +94,7 @@ Int8Weights int8_weights(const Context& context, const LinearSpec& spec,
   if (weights.matrix.dtype == DType::kI8) {
     copy_rows(weights, &result);
   } else {
-    round_rows(context, weights.matrix, &result);
+    round_rows(context, weights, &result);
   }
   return result;
 }

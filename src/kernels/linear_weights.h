@@ -13,6 +13,13 @@ struct Int8Weights {
 };
 
 // `depth` is at least spec.in_features. Throws Error(kUnsupported) above kMaxInt8Inputs.
+// Row `row` of any matrix as f32, as wide as the matrix.
+void widen_row(const LinearWeights& weights, int64_t row, std::span<float> out);
+
+// StoredProductArgs, given how to multiply two vectors of a length.
+using Dot = float (*)(const float* x, const float* weights, int64_t count);
+void stored_product(const Context& context, const StoredProductArgs& args, Dot dot);
+
 Int8Weights int8_weights(const Context& context, const LinearSpec& spec,
                          const LinearWeights& weights, int64_t depth);
 

@@ -22,6 +22,7 @@ class BorrowedFile final : public WeightSource {
     return view;
   }
   void drop(const std::string& name) override { file_.drop(name); }
+  void rest(const std::string& name) override { file_.drop(name); }
 
  private:
   const SafetensorsFile& file_;
@@ -35,6 +36,7 @@ class OpenedFile final : public WeightSource {
     return tensors_.view(name, shape);
   }
   void drop(const std::string& name) override { tensors_.drop(name); }
+  void rest(const std::string& name) override { tensors_.rest(name); }
 
  private:
   SafetensorsFile file_;
@@ -42,6 +44,7 @@ class OpenedFile final : public WeightSource {
 };
 
 // Every tensor reads the same numbers over and over, the stretch being no multiple of its rows.
+// Tensors of one shape are one while they are in use at once.
 class RandomWeights final : public WeightSource {
  public:
   explicit RandomWeights(const Context& context) : context_(context), numbers_(kNumbers) {
@@ -54,28 +57,37 @@ class RandomWeights final : public WeightSource {
   }
 
   ConstTensorView view(const std::string& name, const Shape& shape) override {
-    Tensor& tensor = tensors_[name] = Tensor(DType::kF32, shape);
-    const int64_t count = shape.num_elements();
-    const int64_t inputs = std::max<int64_t>(1, count / shape[0]);
-    const float range = std::sqrt(3.0F / static_cast<float>(inputs));
-    parallel_for(context_.num_threads, (count + kStretch - 1) / kStretch, [&](int64_t part, int) {
-      const int64_t first = part * kStretch;
-      float* out = tensor.as<float>() + first;
-      const int64_t end = std::min(kStretch, count - first);
-      for (int64_t at = 0; at < end; ++at) out[at] = range * numbers_[static_cast<size_t>(at)];
-    });
-    return std::as_const(tensor).view();
+    std::weak_ptr<Tensor>& known = shapes_[shape.to_string()];
+    std::shared_ptr<Tensor>& own = tensors_[name] = known.lock();
+    if (own == nullptr) known = own = made(shape);
+    return std::as_const(*own).view();
   }
   void drop(const std::string& name) override { tensors_.erase(name); }
+  void rest(const std::string& /*name*/) override {}
 
  private:
   static constexpr int64_t kBlock = 1 << 10;
   static constexpr int64_t kNumbers = 1 << 20;
   static constexpr int64_t kStretch = kNumbers - 577;
 
+  std::shared_ptr<Tensor> made(const Shape& shape) const {
+    auto tensor = std::make_shared<Tensor>(DType::kF32, shape);
+    const int64_t count = shape.num_elements();
+    const int64_t inputs = std::max<int64_t>(1, count / shape[0]);
+    const float range = std::sqrt(3.0F / static_cast<float>(inputs));
+    parallel_for(context_.num_threads, (count + kStretch - 1) / kStretch, [&](int64_t part, int) {
+      const int64_t first = part * kStretch;
+      float* out = tensor->as<float>() + first;
+      const int64_t end = std::min(kStretch, count - first);
+      for (int64_t at = 0; at < end; ++at) out[at] = range * numbers_[static_cast<size_t>(at)];
+    });
+    return tensor;
+  }
+
   const Context& context_;
   std::vector<float> numbers_;
-  std::map<std::string, Tensor> tensors_;
+  std::map<std::string, std::shared_ptr<Tensor>> tensors_;
+  std::map<std::string, std::weak_ptr<Tensor>> shapes_;
 };
 
 }  // namespace

@@ -19,8 +19,10 @@ class WeightSource {
   // Valid until drop(). Throws Error: kMismatch for another shape, kBadFile for a tensor that is
   // not there.
   virtual ConstTensorView view(const std::string& name, const Shape& shape) = 0;
-  // Lets go of the memory of a tensor that was packed or copied.
+  // Lets go of a tensor that was packed or copied.
   virtual void drop(const std::string& name) = 0;
+  // Lets go of what memory it can while the view stays valid: it may be read again.
+  virtual void rest(const std::string& name) = 0;
 };
 
 // A borrowed file.

@@ -30,5 +30,17 @@ TEST(RandomWeightsTest, FillAnyShapeWithNumbersThatKeepActivationsAroundOne) {
   source->drop("matrix");
 }
 
+TEST(RandomWeightsTest, TensorsOfOneShapeShareTheirMemoryWhileInUse) {
+  Context context;
+  const auto source = open_weights(context, {}, "model.safetensors");
+  const ConstTensorView first = source->view("first", Shape{30, 20});
+  const float value = *first.as<float>();
+  source->rest("first");
+  EXPECT_EQ(source->view("second", Shape{30, 20}).data, first.data);
+  EXPECT_NE(source->view("third", Shape{20, 30}).data, first.data);
+  source->drop("second");
+  EXPECT_EQ(*first.as<float>(), value);
+}
+
 }  // namespace
 }  // namespace nextscale

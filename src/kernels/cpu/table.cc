@@ -13,6 +13,7 @@ KernelTable make_table() {
   table.linear_bytes = cpu::linear_bytes;
   table.linear_scratch = cpu::linear_scratch;
   table.conv_bytes = cpu::conv_bytes;
+  table.stored_product = cpu::stored_product;
   table.layer_norm = cpu::layer_norm;
   table.gated_add = cpu::gated_add;
   table.split_heads = cpu::split_heads;

@@ -129,4 +129,12 @@ size_t linear_scratch(const Context& /*context*/, const LinearSpec& spec, int64_
                                     : 0;
 }
 
+void stored_product(const Context& context, const StoredProductArgs& args) {
+  kernels::stored_product(context, args, [](const float* x, const float* weights, int64_t count) {
+    double sum = 0.0;
+    for (int64_t at = 0; at < count; ++at) sum += static_cast<double>(x[at]) * weights[at];
+    return static_cast<float>(sum);
+  });
+}
+
 }  // namespace nextscale::kernels::ref

@@ -16,6 +16,7 @@ size_t linear_bytes(const Context& context, const LinearSpec& spec);
 size_t linear_scratch(const Context& context, const LinearSpec& spec, int64_t rows);
 ConvBytes conv_bytes(const Context& context, const ConvSpec& spec, int64_t rows);
 
+void stored_product(const Context& context, const StoredProductArgs& args);
 void layer_norm(const Context& context, const LayerNormArgs& args);
 void gated_add(const Context& context, const GatedAddArgs& args);
 void split_heads(const Context& context, const SplitHeadsArgs& args);

@@ -11,6 +11,7 @@ const KernelTable& ref_table() {
       .linear_bytes = ref::linear_bytes,
       .linear_scratch = ref::linear_scratch,
       .conv_bytes = ref::conv_bytes,
+      .stored_product = ref::stored_product,
       .layer_norm = ref::layer_norm,
       .gated_add = ref::gated_add,
       .split_heads = ref::split_heads,
