@@ -16,18 +16,20 @@ void round_rows(const Context& context, const LinearWeights& weights, Int8Weight
   parallel_for(context.num_threads, matrix.shape[0], [&](int64_t row, int worker) {
     const std::span<float> values(wide.as<float>() + worker * inputs, static_cast<size_t>(inputs));
     widen_row(weights, row, values);
-    result->factors.as<float>()[row] =
-        quantize_row(values, {result->values.as<int8_t>() + row * depth, values.size()});
+    int8_t* whole = result->values.as<int8_t>() + row * depth;
+    result->factors.as<float>()[row] = quantize_row(values, {whole, values.size()});
+    std::fill_n(whole + inputs, depth - inputs, int8_t{0});
   });
 }
 
-void copy_rows(const LinearWeights& weights, Int8Weights* result) {
+void copy_rows(const Context& context, const LinearWeights& weights, Int8Weights* result) {
   const int64_t inputs = weights.matrix.shape[1];
   const int64_t depth = result->values.shape()[1];
-  for (int64_t row = 0; row < weights.matrix.shape[0]; ++row) {
-    std::copy_n(weights.matrix.as<int8_t>() + row * inputs, inputs,
-                result->values.as<int8_t>() + row * depth);
-  }
+  parallel_for(context.num_threads, weights.matrix.shape[0], [&](int64_t row, int) {
+    int8_t* end = std::copy_n(weights.matrix.as<int8_t>() + row * inputs, inputs,
+                              result->values.as<int8_t>() + row * depth);
+    std::fill_n(end, depth - inputs, int8_t{0});
+  });
   copy_to_f32(weights.row_factors,
               {result->factors.as<float>(), static_cast<size_t>(weights.matrix.shape[0])});
 }
@@ -89,10 +91,10 @@ Int8Weights int8_weights(const Context& context, const LinearSpec& spec,
          "bf16",
          spec.in_features, kMaxInt8Inputs);
   }
-  Int8Weights result{.values = Tensor::zeros(DType::kI8, {spec.out_features, depth}),
+  Int8Weights result{.values = Tensor(DType::kI8, {spec.out_features, depth}),
                      .factors = Tensor(DType::kF32, {spec.out_features})};
   if (weights.matrix.dtype == DType::kI8) {
-    copy_rows(weights, &result);
+    copy_rows(context, weights, &result);
   } else {
     round_rows(context, weights, &result);
   }

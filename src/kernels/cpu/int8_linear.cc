@@ -44,11 +44,11 @@ class Int8Linear final : public Linear {
         offsets_(DType::kI32, {spec.out_features}) {
     Int8Weights rounded = int8_weights(context, spec, weights, depth_);
     const auto* values = rounded.values.as<int8_t>();
-    for (int64_t output = 0; output < spec.out_features; ++output) {
+    parallel_for(context.num_threads, spec.out_features, [&](int64_t output, int) {
       int32_t sum = 0;
       for (int64_t at = output * depth_; at < (output + 1) * depth_; ++at) sum += values[at];
       offsets_.as<int32_t>()[output] = kInt8Offset * sum;
-    }
+    });
     factors_ = std::move(rounded.factors);
     product_ = make_int8_product(context, std::as_const(rounded.values).view());
   }

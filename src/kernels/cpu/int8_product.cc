@@ -54,7 +54,7 @@ class OneDnnInt8Product final : public Int8Product {
       : num_threads_(context.num_threads),
         engine_(engine),
         stream_(engine),
-        weight_(pack_weight(engine, weights, packed.dims(), memory::format_tag::ba, packed)),
+        weight_(pack_matrix(context, engine, weights, packed)),
         weight_memory_(packed, engine, weight_.as<uint8_t>()) {}
 
   void prepare(int64_t rows) override {

@@ -69,7 +69,7 @@ class OneDnnLinear final : public Linear {
         stream_(engine_) {
     const OneDnnThreads threads(num_threads_);
     const memory::desc packed = plan(engine_, spec, kTypicalRows, any_weight(spec)).weights_desc();
-    weight_ = pack_weight(engine_, weights.matrix, packed.dims(), memory::format_tag::ba, packed);
+    weight_ = pack_matrix(context, engine_, weights.matrix, packed);
     weight_memory_ = memory(packed, engine_, weight_.as<uint8_t>());
     bias_ = bias_values(spec, weights);
     bias_memory_ = memory(bias_desc(spec), engine_, bias_.as<float>());

@@ -6,6 +6,7 @@
 #include <oneapi/dnnl/dnnl.hpp>
 #include <span>
 
+#include "core/context.h"
 #include "core/tensor.h"
 
 namespace nextscale::kernels::cpu {
@@ -54,5 +55,9 @@ void execute(const dnnl::primitive& primitive, const dnnl::stream& stream,
 Tensor pack_weight(const dnnl::engine& engine, const ConstTensorView& source,
                    const dnnl::memory::dims& dims, dnnl::memory::format_tag plain,
                    const dnnl::memory::desc& packed);
+
+// The same for the matrix [out, in] of a product.
+Tensor pack_matrix(const Context& context, const dnnl::engine& engine,
+                   const ConstTensorView& source, const dnnl::memory::desc& packed);
 
 }  // namespace nextscale::kernels::cpu

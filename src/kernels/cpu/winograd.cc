@@ -215,13 +215,15 @@ HWY_INLINE void transform_filters(const float* taps, float* out, int64_t stride)
   }
 }
 
-// Packs filters [out, in, 3, 3] of a panel: `packed` [kTilePositions, in, kPanelColumns].
-void pack_panel(const ConvSpec& spec, const float* filters, int64_t panel, float* packed) {
+// Packs filters [out, in, 3, 3] from `count` input channels to the output channels of a panel:
+// `packed` is its [kTilePositions, in, kPanelColumns].
+void pack_filters(const ConvSpec& spec, const float* filters, int64_t panel, int64_t first_in,
+                  int64_t count, float* packed) {
   constexpr int64_t kTaps = 9;
   const int64_t first = panel * kPanelColumns;
   const int64_t columns = std::min(kPanelColumns, spec.out_channels - first);
   alignas(64) float taps[kTaps * kPanelColumns] = {};
-  for (int64_t in = 0; in < spec.in_channels; ++in) {
+  for (int64_t in = first_in; in < first_in + count; ++in) {
     for (int64_t column = 0; column < columns; ++column) {
       const float* filter = filters + ((first + column) * spec.in_channels + in) * kTaps;
       for (int64_t tap = 0; tap < kTaps; ++tap) taps[tap * kPanelColumns + column] = filter[tap];
@@ -239,7 +241,7 @@ namespace nextscale::kernels::cpu {
 namespace {
 
 HWY_EXPORT(run_winograd);
-HWY_EXPORT(pack_panel);
+HWY_EXPORT(pack_filters);
 
 // A multiple of the register tile's rows. More tiles share one pass over the weights; fewer keep
 // the transformed inputs in the cache.
@@ -260,12 +262,22 @@ class WinogradConv final : public Conv {
                 {num_panels(spec.out_channels), kTilePositions, spec.in_channels, kPanelColumns}),
         bias_(DType::kF32, {spec.out_channels}) {
     copy_to_f32(bias, {bias_.as<float>(), static_cast<size_t>(spec.out_channels)});
-    Tensor exact(DType::kF32, weight.shape);
-    copy_to_f32(weight, {exact.as<float>(), static_cast<size_t>(exact.shape().num_elements())});
+    Tensor widened;
+    const float* exact = weight.as<float>();
+    if (weight.dtype != DType::kF32) {
+      widened = Tensor(DType::kF32, weight.shape);
+      copy_to_f32(weight, {widened.as<float>(), static_cast<size_t>(weight.shape.num_elements())});
+      exact = widened.as<float>();
+    }
     const int64_t panel_floats = kTilePositions * spec.in_channels * kPanelColumns;
-    parallel_for(num_threads_, num_panels(spec.out_channels), [&](int64_t panel, int) {
-      HWY_DYNAMIC_DISPATCH(pack_panel)
-      (spec_, exact.as<float>(), panel, weight_.as<float>() + panel * panel_floats);
+    constexpr int64_t kInputsPerJob = 32;
+    const int64_t jobs = (spec.in_channels + kInputsPerJob - 1) / kInputsPerJob;  // of a panel
+    parallel_for(num_threads_, num_panels(spec.out_channels) * jobs, [&](int64_t job, int) {
+      const int64_t panel = job / jobs;
+      const int64_t first = job % jobs * kInputsPerJob;
+      HWY_DYNAMIC_DISPATCH(pack_filters)
+      (spec_, exact, panel, first, std::min(kInputsPerJob, spec.in_channels - first),
+       weight_.as<float>() + panel * panel_floats);
     });
   }
 
