@@ -197,24 +197,31 @@ class VarModel(Stage):
         return labels, [torch.cat(each) for each in zip(*(part[1] for part in parts), strict=True)]
 
     def examples(self, step):
+        """Classes and tokens. Under "coarse" most steps see the first scales only, of more pictures: they
+        decide what is in a picture, at a fraction of the tokens."""
+        coarse = self.settings.get("coarse")
+        is_coarse = coarse is not None and step % coarse["full_every"] != 0
+        size = coarse["batch"] if is_coarse else self.settings["batch"]
         if self.cache is None:
-            return self._encode(step)
-        labels, tokens = self.cache
-        picks = torch.randint(len(labels), (self.settings["batch"],), generator=self.generator).to(self.device)
-        return labels[picks], [each[picks] for each in tokens]
+            labels, tokens = self._encode(step, size=size)
+        else:
+            labels, tokens = self.cache
+            picks = torch.randint(len(labels), (size,), generator=self.generator).to(self.device)
+            labels, tokens = labels[picks], [each[picks] for each in tokens]
+        return labels, tokens[: coarse["scales"]] if is_coarse else tokens
 
     def loss(self, step, _progress):
         labels, tokens = self.examples(step)
         wanted = torch.cat(tokens, 1)
+        weights = self.token_weights[: wanted.shape[1]]
         with torch.no_grad():
             inputs = self.vae.quantize.next_inputs(tokens)
         with self.autocast():
             logits = self.module(labels, inputs)
         each = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(wanted.shape)
-        loss = (each * self.token_weights).mean()
+        loss = (each * weights).mean() / weights.mean()
         right = (logits.detach().argmax(-1) == wanted).float()
-        last = self.module.sizes[-1]
-        return loss, {"accuracy": right.mean(), "accuracy_last": right[:, -last:].mean()}
+        return loss, {"accuracy": right.mean(), "accuracy_last": right[:, -tokens[-1].shape[1] :].mean()}
 
     @torch.no_grad()
     def evaluate(self, path):

@@ -147,20 +147,24 @@ class VAR(nn.Module):
         return self.lvl_embed(self.lvl_1L) + self.pos_1LC
 
     def forward(self, labels, inputs, generator=None):
-        """Logits [B, L, V] of every scale at once; `inputs` [B, L - 1, Z] from MultiScaleQuantizer.next_inputs."""
+        """Logits [B, L, V] of every scale at once; `inputs` [B, L - 1, Z] from MultiScaleQuantizer.next_inputs.
+
+        Inputs of the first scales only give their logits only."""
+        length = inputs.shape[1] + 1
+        sizes = [size for number, size in enumerate(self.sizes) if sum(self.sizes[:number]) < length]
         if self.training and self.class_drop:
             dropped = torch.rand(labels.shape, device=labels.device, generator=generator) < self.class_drop
             labels = torch.where(dropped, self.num_classes, labels)
         start = self.class_emb(labels)
         first = start[:, None] + self.pos_start
-        x = torch.cat((first, self.word_embed(inputs).to(first.dtype)), 1) + self._positions()
+        x = torch.cat((first, self.word_embed(inputs).to(first.dtype)), 1) + self._positions()[:, :length]
         condition = self._condition(start)
         for block, drop in zip(self.blocks, self.drop_path, strict=True):
             keep = None
             if self.training and drop:
                 kept = torch.rand(len(labels), 1, 1, device=x.device, generator=generator) >= drop
                 keep = kept / (1 - drop)
-            x = block(x, condition, self.sizes, keep=keep)
+            x = block(x, condition, sizes, keep=keep)
         return self.head(self.head_nm(x, start)).float()
 
     @torch.no_grad()

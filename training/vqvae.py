@@ -220,9 +220,11 @@ class MultiScaleQuantizer(nn.Module):
         return tokens
 
     def next_inputs(self, tokens):
-        """What the transformer reads at scales 1 ... S-1 when earlier tokens are as given: [B, L - 1, Z]."""
+        """What the transformer reads at scales 1 ... S-1 when earlier tokens are as given: [B, L - 1, Z].
+
+        `tokens` may be those of the first scales only; L counts theirs."""
         latent, inputs = 0, []
-        for scale in range(len(self.patch_nums) - 1):
+        for scale in range(len(tokens) - 1):
             latent = latent + self.contribution(scale, tokens[scale])
             inputs.append(self.shrink(latent, scale + 1).flatten(2).transpose(1, 2))
         return torch.cat(inputs, 1)

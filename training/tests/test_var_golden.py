@@ -53,6 +53,17 @@ def test_the_parallel_pass_gives_the_logits_of_generation(run):
     assert (logits - wanted).abs().max() < 1e-4
 
 
+def test_the_first_scales_alone_give_their_logits(run):
+    _, var, vae, trace, _ = run
+    tokens = [trace[f"tokens.{scale}"] for scale in range(len(var.patch_nums))]
+    labels = torch.zeros(len(tokens[0]), dtype=torch.long)
+    with torch.no_grad():
+        whole = var(labels, vae.quantize.next_inputs(tokens))
+        part = var(labels, vae.quantize.next_inputs(tokens[:2]))
+    assert part.shape[1] == sum(var.sizes[:2])
+    assert (part - whole[:, : part.shape[1]]).abs().max() < 1e-5
+
+
 def test_residual_convolutions_are_chosen_as_in_the_golden_table(golden):
     case = golden("var", "ops")
     for scales in range(2, 17):
