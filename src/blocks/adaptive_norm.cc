@@ -64,6 +64,7 @@ void BlockModulations::prepare(int64_t rows) {
 
 void BlockModulations::run(const Context& context, const float* condition, int64_t rows,
                            float* vectors) const {
+  StageClock clock(context.stages);
   const ArenaScope scope(*context.scratch);
   const int64_t row_floats = kNumBlockVectors * shape_.width;
   const void* activated = activate(context, condition, rows * shape_.width, DType::kF32);
@@ -80,6 +81,7 @@ void BlockModulations::run(const Context& context, const float* condition, int64
       context.kernels->add(context, out, constants_[layer].data(), row_floats);
     }
   }
+  clock.lap(Stage::kNorms);
 }
 
 Modulation BlockModulations::layer(const float* vectors, int64_t rows, int64_t layer) const {

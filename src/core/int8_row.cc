@@ -13,10 +13,10 @@ constexpr float kRounding = 12582912.0F;
 float as_f32(float value) { return value; }
 float as_f32(BFloat16 value) { return to_f32(value); }
 
-// Loops without calls and branches, so that the compiler makes vector code of them. Comparisons are
-// such that a NaN gives the bound.
+// The loops below are without calls and branches, so that the compiler makes vector code of them.
+
 template <typename Element>
-float quantize(std::span<const Element> row, std::span<int8_t> out) {
+Int8Scale scale_of(std::span<const Element> row) {
   // The bits of floats without a sign are in the order of their values, those of NaN on top; a
   // largest float would have to be looked for one by one.
   constexpr int32_t kMagnitude = 0x7fffffff;
@@ -27,12 +27,21 @@ float quantize(std::span<const Element> row, std::span<int8_t> out) {
     const int32_t counted = magnitude > kInfinity ? 0 : magnitude;
     largest = counted > largest ? counted : largest;
   }
-  const auto [factor, inverse] = int8_scale(std::bit_cast<float>(largest));
+  return int8_scale(std::bit_cast<float>(largest));
+}
+
+// Comparisons are such that a NaN gives the bound.
+float whole_number(float scaled) {
+  scaled = scaled < kInt8Most ? scaled : kInt8Most;
+  scaled = scaled > -kInt8Most ? scaled : -kInt8Most;
+  return scaled + kRounding - kRounding;
+}
+
+template <typename Element>
+float quantize(std::span<const Element> row, std::span<int8_t> out) {
+  const auto [factor, inverse] = scale_of(row);
   for (size_t at = 0; at < row.size(); ++at) {
-    float scaled = as_f32(row[at]) * inverse;
-    scaled = scaled < kInt8Most ? scaled : kInt8Most;
-    scaled = scaled > -kInt8Most ? scaled : -kInt8Most;
-    out[at] = static_cast<int8_t>(static_cast<int32_t>(scaled + kRounding - kRounding));
+    out[at] = static_cast<int8_t>(static_cast<int32_t>(whole_number(as_f32(row[at]) * inverse)));
   }
   return factor;
 }
@@ -49,6 +58,11 @@ float quantize_row(std::span<const float> row, std::span<int8_t> out) { return q
 
 float quantize_row(std::span<const BFloat16> row, std::span<int8_t> out) {
   return quantize(row, out);
+}
+
+void round_to_int8(std::span<float> row) {
+  const auto [factor, inverse] = scale_of(std::span<const float>(row));
+  for (float& element : row) element = factor * whole_number(element * inverse);
 }
 
 }  // namespace nextscale

@@ -31,4 +31,7 @@ Int8Scale int8_scale(float largest_magnitude);
 float quantize_row(std::span<const float> row, std::span<int8_t> out);
 float quantize_row(std::span<const BFloat16> row, std::span<int8_t> out);
 
+// The row that quantize_row() describes: the factor times whole numbers.
+void round_to_int8(std::span<float> row);
+
 }  // namespace nextscale

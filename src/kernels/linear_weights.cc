@@ -35,12 +35,11 @@ void copy_rows(const Context& context, const LinearWeights& weights, Int8Weights
 }
 
 // Rounds a row as packing it for a product of this type does.
-void round_row(DType compute, std::span<float> row, std::span<int8_t> whole) {
+void round_row(DType compute, std::span<float> row) {
   if (compute == DType::kBF16) {
     for (float& value : row) value = to_f32(to_bf16(value));
   } else if (compute == DType::kI8) {
-    const float factor = quantize_row(row, whole);
-    for (size_t at = 0; at < row.size(); ++at) row[at] = factor * static_cast<float>(whole[at]);
+    round_to_int8(row);
   }
 }
 
@@ -61,8 +60,7 @@ void widen_row(const LinearWeights& weights, int64_t row, std::span<float> out) 
 }
 
 size_t stored_product_scratch(const Context& context, int64_t in) {
-  const auto count = static_cast<size_t>(context.num_threads * in);
-  return Arena::rounded(count * sizeof(float)) + Arena::rounded(count);
+  return Arena::rounded(static_cast<size_t>(context.num_threads * in) * sizeof(float));
 }
 
 void stored_product(const Context& context, const StoredProductArgs& args, Dot dot) {
@@ -70,13 +68,10 @@ void stored_product(const Context& context, const StoredProductArgs& args, Dot d
   const int64_t out = args.weights.matrix.shape[0];
   const int64_t in = args.weights.matrix.shape[1];
   const auto wide = context.scratch->take<float>(static_cast<size_t>(context.num_threads * in));
-  const auto whole = context.scratch->take<int8_t>(wide.size());
   parallel_for(context.num_threads, out, [&](int64_t feature, int worker) {
     const auto row = wide.subspan(static_cast<size_t>(worker * in), static_cast<size_t>(in));
     widen_row(args.weights, feature, row);
-    if (args.weights.matrix.dtype != args.compute) {
-      round_row(args.compute, row, whole.subspan(static_cast<size_t>(worker * in), row.size()));
-    }
+    if (args.weights.matrix.dtype != args.compute) round_row(args.compute, row);
     for (int64_t at = 0; at < args.rows; ++at) {
       args.y[at * out + feature] = args.bias[feature] + dot(args.x + at * in, row.data(), in);
     }

@@ -71,6 +71,18 @@ TEST(Int8Row, Bf16IsReadAsItsValue) {
   EXPECT_EQ(from_narrow, from_wide);
 }
 
+TEST(Int8Row, RoundingInPlaceGivesWhatIsReadBack) {
+  for (uint32_t seed = 0; seed < 20; ++seed) {
+    std::vector<float> row = random_row(seed, 8 + seed, 3.0F);
+    std::vector<int8_t> stored(row.size());
+    const float factor = quantize_row(std::span<const float>(row), stored);
+    round_to_int8(row);
+    for (size_t at = 0; at < row.size(); ++at) {
+      EXPECT_EQ(row[at], factor * static_cast<float>(stored[at]));
+    }
+  }
+}
+
 TEST(Int8Row, ZerosStayZeros) {
   const float row[] = {0.0F, -0.0F, std::numeric_limits<float>::denorm_min()};
   int8_t stored[3];
