@@ -8,6 +8,21 @@
 namespace nextscale::kernels {
 namespace {
 
+// Row `row` of any matrix as f32; `out` is as long as a row.
+void widen_row(const LinearWeights& weights, int64_t row, std::span<float> out) {
+  const ConstTensorView& matrix = weights.matrix;
+  const size_t first = static_cast<size_t>(row) * out.size();
+  if (matrix.dtype == DType::kI8) {
+    const float factor = weights.row_factors.as<float>()[row];
+    const int8_t* from = matrix.as<int8_t>() + first;
+    for (size_t at = 0; at < out.size(); ++at) out[at] = factor * static_cast<float>(from[at]);
+    return;
+  }
+  copy_to_f32({matrix.as<std::byte>() + first * dtype_bytes(matrix.dtype), matrix.dtype,
+               Shape{static_cast<int64_t>(out.size())}},
+              out);
+}
+
 void round_rows(const Context& context, const LinearWeights& weights, Int8Weights* result) {
   const ConstTensorView& matrix = weights.matrix;
   const int64_t inputs = matrix.shape[1];
@@ -44,20 +59,6 @@ void round_row(DType compute, std::span<float> row) {
 }
 
 }  // namespace
-
-void widen_row(const LinearWeights& weights, int64_t row, std::span<float> out) {
-  const ConstTensorView& matrix = weights.matrix;
-  const size_t first = static_cast<size_t>(row) * out.size();
-  if (matrix.dtype == DType::kI8) {
-    const float factor = weights.row_factors.as<float>()[row];
-    const int8_t* from = matrix.as<int8_t>() + first;
-    for (size_t at = 0; at < out.size(); ++at) out[at] = factor * static_cast<float>(from[at]);
-    return;
-  }
-  copy_to_f32({matrix.as<std::byte>() + first * dtype_bytes(matrix.dtype), matrix.dtype,
-               Shape{static_cast<int64_t>(out.size())}},
-              out);
-}
 
 size_t stored_product_scratch(const Context& context, int64_t in) {
   return Arena::rounded(static_cast<size_t>(context.num_threads * in) * sizeof(float));

@@ -149,7 +149,7 @@ Tensor pack_matrix(const Context& context, const dnnl::engine& engine,
   const bool keeps_type =
       source.dtype != DType::kF16 &&
       static_cast<dnnl_data_type_t>(onednn_type(source.dtype)) == packed.data.data_type;
-  // oneDNN's own reordering moves element by element, which takes up to five times as long.
+  // oneDNN's own reordering moves element by element.
   if (keeps_type && is_unit_panels(packed.data, dtype_bytes(source.dtype))) {
     return pack_unit_panels(context, source, packed);
   }
