@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/linear_weights.h"
 
+#include <utility>
+
 #include "core/error_format.h"
 #include "core/int8_row.h"
 #include "core/parallel.h"
@@ -26,12 +28,12 @@ void widen_row(const LinearWeights& weights, int64_t row, std::span<float> out) 
 void round_rows(const Context& context, const LinearWeights& weights, Int8Weights* result) {
   const ConstTensorView& matrix = weights.matrix;
   const int64_t inputs = matrix.shape[1];
-  const int64_t depth = result->values.shape()[1];
+  const int64_t depth = result->own.shape()[1];
   Tensor wide(DType::kF32, {context.num_threads, inputs});
   parallel_for(context.num_threads, matrix.shape[0], [&](int64_t row, int worker) {
     const std::span<float> values(wide.as<float>() + worker * inputs, static_cast<size_t>(inputs));
     widen_row(weights, row, values);
-    int8_t* whole = result->values.as<int8_t>() + row * depth;
+    int8_t* whole = result->own.as<int8_t>() + row * depth;
     result->factors.as<float>()[row] = quantize_row(values, {whole, values.size()});
     std::fill_n(whole + inputs, depth - inputs, int8_t{0});
   });
@@ -39,14 +41,12 @@ void round_rows(const Context& context, const LinearWeights& weights, Int8Weight
 
 void copy_rows(const Context& context, const LinearWeights& weights, Int8Weights* result) {
   const int64_t inputs = weights.matrix.shape[1];
-  const int64_t depth = result->values.shape()[1];
+  const int64_t depth = result->own.shape()[1];
   parallel_for(context.num_threads, weights.matrix.shape[0], [&](int64_t row, int) {
     int8_t* end = std::copy_n(weights.matrix.as<int8_t>() + row * inputs, inputs,
-                              result->values.as<int8_t>() + row * depth);
+                              result->own.as<int8_t>() + row * depth);
     std::fill_n(end, depth - inputs, int8_t{0});
   });
-  copy_to_f32(weights.row_factors,
-              {result->factors.as<float>(), static_cast<size_t>(weights.matrix.shape[0])});
 }
 
 // Rounds a row as packing it for a product of this type does.
@@ -87,13 +87,22 @@ Int8Weights int8_weights(const Context& context, const LinearSpec& spec,
          "bf16",
          spec.in_features, kMaxInt8Inputs);
   }
-  Int8Weights result{.values = Tensor(DType::kI8, {spec.out_features, depth}),
+  const bool is_stored = weights.matrix.dtype == DType::kI8;
+  Int8Weights result{.own = {},
+                     .values = weights.matrix,
                      .factors = Tensor(DType::kF32, {spec.out_features})};
-  if (weights.matrix.dtype == DType::kI8) {
+  if (is_stored) {
+    copy_to_f32(weights.row_factors,
+                {result.factors.as<float>(), static_cast<size_t>(spec.out_features)});
+    if (depth == spec.in_features) return result;
+  }
+  result.own = Tensor(DType::kI8, {spec.out_features, depth});
+  if (is_stored) {
     copy_rows(context, weights, &result);
   } else {
     round_rows(context, weights, &result);
   }
+  result.values = std::as_const(result.own).view();
   return result;
 }
 

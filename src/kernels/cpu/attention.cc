@@ -184,13 +184,15 @@ HWY_EXPORT(run_job);
 
 // How many queries one job takes.
 int64_t queries_per_job(const Context& context, const AttentionArgs& args) {
-  // A job's outputs should stay in the L2 cache while the blocks of keys go by.
-  constexpr int64_t kOutFloats = 131072;
+  // More would only make outputs leave the L2 cache while the blocks of keys go by.
+  constexpr int64_t kMostQueries = 2048;
+  constexpr int64_t kOutFloats = 262144;
   // Below two blocks, packing the keys once per job would take too much of the time.
   constexpr int64_t kFewestQueries = 2 * kBlockQueries;
   // So many jobs per thread even out heads of different lengths.
   constexpr int64_t kJobsPerThread = 4;
-  const int64_t most = std::max(kFewestQueries, kOutFloats / padded_head_dim(args.head_dim));
+  const int64_t most =
+      std::clamp(kOutFloats / padded_head_dim(args.head_dim), kFewestQueries, kMostQueries);
   const int64_t queries = args.query_heads / args.kv_heads * args.queries;
   const int64_t heads = args.rows * args.kv_heads;
   const int64_t wanted_jobs = context.num_threads > 1 ? kJobsPerThread * context.num_threads : 1;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "kernels/cpu/int8_product.h"
 #include "kernels/cpu/int8_rows.h"
@@ -43,14 +44,17 @@ class Int8Linear final : public Linear {
         bias_(bias_values(spec, weights)),
         offsets_(DType::kI32, {spec.out_features}) {
     Int8Weights rounded = int8_weights(context, spec, weights, depth_);
-    const auto* values = rounded.values.as<int8_t>();
-    parallel_for(context.num_threads, spec.out_features, [&](int64_t output, int) {
-      int32_t sum = 0;
-      for (int64_t at = output * depth_; at < (output + 1) * depth_; ++at) sum += values[at];
-      offsets_.as<int32_t>()[output] = kInt8Offset * sum;
-    });
+    const std::vector<uint8_t> zeros(static_cast<size_t>(depth_), kInt8Offset);  // as x stores them
+    const int64_t together = std::max<int64_t>(1, kElementsPerJob / depth_);
+    parallel_for(context.num_threads, (spec.out_features + together - 1) / together,
+                 [&](int64_t job, int) {
+                   const int64_t first = job * together;
+                   multiply_row(zeros.data(), rounded.values.as<int8_t>() + first * depth_, depth_,
+                                std::min(together, spec.out_features - first),
+                                offsets_.as<int32_t>() + first);
+                 });
     factors_ = std::move(rounded.factors);
-    product_ = make_int8_product(context, std::as_const(rounded.values).view());
+    product_ = make_int8_product(context, rounded.values);
   }
 
   void prepare(int64_t rows) override {

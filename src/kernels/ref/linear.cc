@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <cmath>
+#include <cstring>
 #include <numbers>
+#include <utility>
 
 #include "core/int8_row.h"
 #include "core/parallel.h"
@@ -70,7 +72,12 @@ class RefInt8Linear final : public Linear {
   RefInt8Linear(const Context& context, const LinearSpec& spec, const LinearWeights& weights)
       : spec_(spec),
         weight_(int8_weights(context, spec, weights, spec.in_features)),
-        bias_(bias_values(spec, weights)) {}
+        bias_(bias_values(spec, weights)) {
+    if (!weight_.own.empty()) return;
+    weight_.own = Tensor(DType::kI8, weight_.values.shape);
+    std::memcpy(weight_.own.as<int8_t>(), weight_.values.data, weight_.own.num_bytes());
+    weight_.values = std::as_const(weight_.own).view();
+  }
 
   void prepare(int64_t /*rows*/) override {}
 
@@ -92,7 +99,7 @@ class RefInt8Linear final : public Linear {
   }
 
   size_t packed_bytes() const override {
-    return weight_.values.num_bytes() + weight_.factors.num_bytes() + bias_.num_bytes();
+    return weight_.own.num_bytes() + weight_.factors.num_bytes() + bias_.num_bytes();
   }
 
  private:
