@@ -44,6 +44,7 @@ struct KvBenchOptions : BenchOptions {
 struct ModelBenchOptions : BenchOptions {
   std::string kv = "full";
   int64_t text_tokens = ModelBenchSettings().text_tokens;
+  bool no_warm_up = false;
 };
 
 RunSetup setup_of(const BenchOptions& options) {
@@ -132,6 +133,7 @@ void run_model(const ModelBenchOptions& options) {
                                     .kv = options.kv,
                                     .text_tokens = options.text_tokens,
                                     .repeats = options.repeats,
+                                    .warm_up = !options.no_warm_up,
                                     .seed = options.seed};
   ModelBenchResult result;
   const BenchMachine machine =
@@ -203,6 +205,8 @@ void add_model(CLI::App& bench) {
   command.add_option("--text-tokens", options->text_tokens, "Tokens of every prompt")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
+  command.add_flag("--no-warmup", options->no_warm_up,
+                   "Count the first generation too, for large models");
   command.callback([options] { run_model(*options); });
 }
 

@@ -206,9 +206,9 @@ BenchPage model_page(const PlannedModel& model, const ModelBenchSettings& settin
   add("memory", fmt::format("peak {}, plan {}; keys and values {}", format_bytes(result.peak_bytes),
                             format_bytes(result.planned_bytes), format_bytes(result.kv_bytes)));
   add("columns", fmt::format("ms of wall time of one generation, decoder included, median of {} "
-                             "(least to most); floor: products and convolutions at the ceiling of "
-                             "their type",
-                             settings.repeats));
+                             "(least to most){}; floor: products and convolutions at the ceiling "
+                             "of their type",
+                             settings.repeats, settings.warm_up ? "" : ", the first included"));
   BenchPage::Table scales{{"scale", "ms"}};
   nlohmann::json scales_json = nlohmann::json::array();
   for (size_t scale = 0; scale < result.scales.size(); ++scale) {
@@ -232,6 +232,7 @@ BenchPage model_page(const PlannedModel& model, const ModelBenchSettings& settin
                     {"kv_dtype", precision_name(types.cache)},
                     {"kv", settings.kv},
                     {"repeats", settings.repeats},
+                    {"warm_up", settings.warm_up},
                     {"seed", settings.seed},
                     {"ceilings", peaks_json(result.peaks)},
                     {"load_seconds", result.load_seconds},

@@ -150,7 +150,7 @@ ModelBenchResult bench_model(const RunSetup& setup, const PlannedModel& model,
   result.peaks = measure_peak_rates(context.num_threads, kPeakSeconds);
 
   std::vector<Generation> generations;
-  for (int repeat = -1; repeat < settings.repeats; ++repeat) {
+  for (int repeat = settings.warm_up ? -1 : 0; repeat < settings.repeats; ++repeat) {
     on_run(repeat < 0 ? "warming up" : "generation");
     Generation each = generate(setup, description, *loaded, batch.batch, settings.seed, *policy);
     if (repeat >= 0) generations.push_back(std::move(each));

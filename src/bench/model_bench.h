@@ -21,6 +21,7 @@ struct ModelBenchSettings {
   std::string kv = "full";
   int64_t text_tokens = 64;  // of every prompt, where the model reads prompts
   int repeats = 3;
+  bool warm_up = true;  // one generation before, which is not counted
   uint64_t seed = 1;
 };
 
@@ -49,7 +50,7 @@ struct ModelBenchResult {
 // The name that reports use.
 const char* stage_name(Stage stage);
 
-// One generation to warm up, then `repeats`. `on_run` is told what runs next. Throws Error: what
+// `on_run` is told what runs next. Throws Error: what
 // loading and policies throw, kCancelled.
 ModelBenchResult bench_model(const RunSetup& setup, const PlannedModel& model,
                              const ModelBenchSettings& settings,

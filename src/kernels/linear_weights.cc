@@ -88,9 +88,8 @@ Int8Weights int8_weights(const Context& context, const LinearSpec& spec,
          spec.in_features, kMaxInt8Inputs);
   }
   const bool is_stored = weights.matrix.dtype == DType::kI8;
-  Int8Weights result{.own = {},
-                     .values = weights.matrix,
-                     .factors = Tensor(DType::kF32, {spec.out_features})};
+  Int8Weights result{
+      .own = {}, .values = weights.matrix, .factors = Tensor(DType::kF32, {spec.out_features})};
   if (is_stored) {
     copy_to_f32(weights.row_factors,
                 {result.factors.as<float>(), static_cast<size_t>(spec.out_features)});
