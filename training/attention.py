@@ -17,6 +17,11 @@ def scale_mask(sizes, device):
     return scale[:, None] >= scale[None]
 
 
+def leading(sizes, length):
+    """The first scales, of `length` tokens together."""
+    return [size for number, size in enumerate(sizes) if sum(sizes[:number]) < length]
+
+
 def attend_by_scale(q, k, v, sizes, scale):
     """q, k, v [rows, heads, T, d]; tokens of scale k see those of scales 0 ... k. Exact, without a T x T mask."""
     masked = 1

@@ -11,7 +11,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from attention import MAX_LOG_SCALE, attend_by_scale
+from attention import MAX_LOG_SCALE, attend_by_scale, leading
 from var import FeedForward, HeadNorm, modulate
 
 EPSILON = 1e-6
@@ -204,18 +204,22 @@ class Infinity(nn.Module):
         return start, self.text_proj_for_ca(text), self.shared_ada_lin(start).view(len(start), 1, 6, -1)
 
     def forward(self, text, mask, inputs, generator=None):
-        """Scores [B, T, b, 2] of every scale at once; `inputs` [B, T - n_0, b] from BitwiseQuantizer.encode."""
+        """Scores [B, T, b, 2] of every scale at once; `inputs` [B, T - n_0, b] from BitwiseQuantizer.encode.
+
+        Inputs of the first scales only give their scores only."""
+        length = inputs.shape[1] + self.sizes[0]
+        sizes = leading(self.sizes, length)
         if self.training and self.text_drop:
             dropped = torch.rand(len(text), 1, 1, device=text.device, generator=generator) < self.text_drop
             text = torch.where(dropped, self.cfg_uncond[: text.shape[1]][None].to(text.dtype), text)
         start, source, modulation = self.condition(text, mask)
         first = start[:, None] + self.pos_start
         x = torch.cat((first, self.word_embed(inputs).to(first.dtype)), 1)
-        levels = [self.lvl_embed.weight[scale].expand(size, -1) for scale, size in enumerate(self.sizes)]
+        levels = [self.lvl_embed.weight[scale].expand(size, -1) for scale, size in enumerate(sizes)]
         x = x + torch.cat(levels)
-        rope = (self.rope_cos, self.rope_sin)
+        rope = (self.rope_cos[:length], self.rope_sin[:length])
         for block in self.blocks:
-            x = block(x, modulation, source, mask, rope, self.sizes)
+            x = block(x, modulation, source, mask, rope, sizes)
         return self.head(self.head_nm(x, start)).float().unflatten(-1, (-1, 2))
 
     @torch.no_grad()

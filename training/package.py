@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-FLAT_CURVES = ("loss", "psnr", "accuracy", "accuracy_last", "bits_right", "bits_right_first", "bits_right_last", "color_right")
+FLAT_CURVES = ("loss", "psnr", "accuracy", "accuracy_last", "bits_right", "bits_right_first", "color_right")
 
 
 def halve(tensors):

@@ -70,6 +70,18 @@ class Stage:
         described, images = self.scenes.make(self.config["seed"] if seed is None else seed, step * size, size)
         return described, images * 2 - 1
 
+    def share_of(self, step):
+        """Pictures of a step, and how many scales of them it reads. Under "coarse" most steps see the first scales only, of
+        more pictures: they decide what is in a picture, at a fraction of the tokens."""
+        coarse = self.settings.get("coarse")
+        if coarse is None or step % coarse["full_every"] == 0:
+            return self.settings["batch"], None
+        return coarse["batch"], coarse["scales"]
+
+    def picks(self, count, size):
+        """Which of `count` cached scenes a step reads."""
+        return torch.randint(count, (size,), generator=self.generator)
+
     def after_step(self, step, progress, ema):
         pass
 
@@ -197,18 +209,15 @@ class VarModel(Stage):
         return labels, [torch.cat(each) for each in zip(*(part[1] for part in parts), strict=True)]
 
     def examples(self, step):
-        """Classes and tokens. Under "coarse" most steps see the first scales only, of more pictures: they
-        decide what is in a picture, at a fraction of the tokens."""
-        coarse = self.settings.get("coarse")
-        is_coarse = coarse is not None and step % coarse["full_every"] != 0
-        size = coarse["batch"] if is_coarse else self.settings["batch"]
+        """Classes and tokens."""
+        size, scales = self.share_of(step)
         if self.cache is None:
             labels, tokens = self._encode(step, size=size)
         else:
             labels, tokens = self.cache
-            picks = torch.randint(len(labels), (size,), generator=self.generator).to(self.device)
+            picks = self.picks(len(labels), size).to(self.device)
             labels, tokens = labels[picks], [each[picks] for each in tokens]
-        return labels, tokens[: coarse["scales"]] if is_coarse else tokens
+        return labels, tokens[:scales]
 
     def loss(self, step, _progress):
         labels, tokens = self.examples(step)
@@ -320,18 +329,40 @@ class InfinityModel(Stage):
         self.flip = self.settings.get("flip", 0.2)
         self.describer = SceneMaker(config["scenes"])  # on the CPU, where captions are written: the device need not wait
         self.draws = torch.Generator(device).manual_seed(config["seed"])
+        self.cache = self._encode_ahead(self.settings.get("cached_scenes", 0))
 
     def ids(self, texts):
         return self.tokenizer.batch(texts, self.config["model"]["text_maxlen"], self.device)
 
-    def _examples(self, step, seed, size, flip):
+    @torch.no_grad()
+    def _encode(self, step, seed, size):
+        """Captions and latents."""
         index = torch.arange(step * size, (step + 1) * size)
         texts = captions(self.describer.describe(seed, index), self.scenes.names, seed, index)
         _, images = self.batch(step, seed, size)
-        with torch.no_grad(), self.autocast():
-            latent = self.vae.latent(images)
-        labels, inputs = self.quantizer.encode(latent, flip, self.draws)
-        return texts, labels, inputs
+        with self.autocast():
+            return texts, self.vae.latent(images)
+
+    def _encode_ahead(self, count):
+        """The first scenes, for machines where encoding costs more than the transformer."""
+        if not count:
+            return None
+        size = 64
+        parts = [self._encode(number, self.config["seed"], size) for number in range(-(-count // size))]
+        return [text for part in parts for text in part[0]], torch.cat([part[1] for part in parts])
+
+    def examples(self, step):
+        """Captions, bits and inputs."""
+        size, scales = self.share_of(step)
+        if self.cache is None:
+            texts, latent = self._encode(step, self.config["seed"], size)
+        else:
+            texts, latent = self.cache
+            picks = self.picks(len(texts), size)
+            texts, latent = [texts[pick] for pick in picks.tolist()], latent[picks.to(self.device)]
+        labels, inputs = self.quantizer.encode(latent, self.flip, self.draws)
+        length = sum(self.module.image.sizes[:scales])
+        return texts, labels[:, :length], inputs[:, : length - self.module.image.sizes[0]]
 
     def _bit_loss(self, texts, labels, inputs):
         ids, mask = self.ids(texts)
@@ -342,12 +373,11 @@ class InfinityModel(Stage):
         return each, ((margin > 0) == labels).float().mean(-1)
 
     def loss(self, step, _progress):
-        texts, labels, inputs = self._examples(step, self.config["seed"], self.settings["batch"], self.flip)
-        each, right = self._bit_loss(texts, labels, inputs)
-        last = self.module.image.sizes[-1]
+        each, right = self._bit_loss(*self.examples(step))
+        weights = self.token_weights[: each.shape[1]]
         metrics = {"bits_right": right.detach().mean(), "bits_right_first": right[:, :21].detach().mean(),
-                   "bits_right_last": right[:, -last:].detach().mean(), "plain_loss": each.detach().mean()}  # fmt: skip
-        return (each * self.token_weights).mean(), metrics
+                   "plain_loss": each.detach().mean()}  # fmt: skip
+        return (each * weights).mean() / weights.mean(), metrics
 
     PROMPTS = (
         "a red apple left of a dog on a blue background", "a cat", "three frogs on a yellow background",
@@ -372,7 +402,8 @@ class InfinityModel(Stage):
 
     @torch.no_grad()
     def evaluate(self, path):
-        each, right = self._bit_loss(*self._examples(0, HELD_OUT_SEED, min(32, self.settings["batch"]), 0.0))
+        texts, latent = self._encode(0, HELD_OUT_SEED, 32)
+        each, right = self._bit_loss(texts, *self.quantizer.encode(latent))
         pictures.save_grid(self.draw(self.PROMPTS * 2, self.config["seed"]), path, columns=6)
         return {"held_out_loss": each.mean().item(), "held_out_bits_right": right.mean().item()}
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from attention import MAX_LOG_SCALE, attend_by_scale
+from attention import MAX_LOG_SCALE, attend_by_scale, leading
 
 EPSILON = 1e-6
 
@@ -151,7 +151,7 @@ class VAR(nn.Module):
 
         Inputs of the first scales only give their logits only."""
         length = inputs.shape[1] + 1
-        sizes = [size for number, size in enumerate(self.sizes) if sum(self.sizes[:number]) < length]
+        sizes = leading(self.sizes, length)
         if self.training and self.class_drop:
             dropped = torch.rand(labels.shape, device=labels.device, generator=generator) < self.class_drop
             labels = torch.where(dropped, self.num_classes, labels)

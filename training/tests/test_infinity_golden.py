@@ -72,8 +72,11 @@ def test_the_parallel_pass_gives_the_logits_of_generation(run):
     inputs = [quantizer.to_tokens(quantizer.resize(trace[f"codes_summed.{scale}"], scale + 1)) for scale in range(steps - 1)]
     with torch.no_grad():
         scores = model(text, mask, torch.cat(inputs, 1))
+        of_two = model(text, mask, inputs[0])
     wanted = torch.cat([trace[f"logits.{scale}"] for scale in range(steps)], 1)
     assert (scores - wanted).abs().max() < 3e-4
+    assert of_two.shape[1] == sum(model.sizes[:2])
+    assert (of_two - scores[:, : of_two.shape[1]]).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("patchify", (False, True))
