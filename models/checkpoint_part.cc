@@ -109,6 +109,23 @@ Shape shape_of(const CheckpointPart& part, const std::string& name, int rank) {
   return info->shape;
 }
 
+DecoderSizes decoder_sizes(const CheckpointPart& vae) {
+  const auto first_conv = [](int64_t level) {
+    return fmt::format("decoder.up.{}.block.0.conv1.weight", level);
+  };
+  DecoderSizes sizes{.base_channels = shape_of(vae, "decoder.conv_out.weight", 4)[1],
+                     .channel_multipliers = {}};
+  const int64_t levels = std::max<int64_t>(1, count_numbered(vae, first_conv));
+  for (int64_t level = 0; level < levels; ++level) {
+    sizes.channel_multipliers.push_back(shape_of(vae, first_conv(level), 4)[0] /
+                                        std::max<int64_t>(sizes.base_channels, 1));
+  }
+  sizes.num_res_blocks = count_numbered(vae, [](int64_t block) {
+                           return fmt::format("decoder.up.0.block.{}.conv1.weight", block);
+                         }) - 1;
+  return sizes;
+}
+
 void require_tensors(const CheckpointPart& part, std::span<const TensorInfo> wanted,
                      std::string_view what) {
   std::vector<std::string> problems;

@@ -55,6 +55,16 @@ int64_t count_numbered(const CheckpointPart& part, const Name& name) {
   return count;
 }
 
+// Of a VAE's decoder, as its shapes tell.
+struct DecoderSizes {
+  int64_t base_channels = 0;
+  std::vector<int64_t> channel_multipliers;  // finest level first
+  int64_t num_res_blocks = 0;                // per encoder level; the decoder has one more
+};
+
+// Throws Error(kMismatch) for a part without a level.
+DecoderSizes decoder_sizes(const CheckpointPart& vae);
+
 // Throws one Error(kMismatch) that names the tensors that are missing, misshapen or not floats.
 void require_tensors(const CheckpointPart& part, std::span<const TensorInfo> wanted,
                      std::string_view what);

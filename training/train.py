@@ -161,7 +161,7 @@ class Run:
                 last_save = time.monotonic()
             if self.elapsed > next_picture:
                 self.publish(f"{self.step:06d}")
-                next_picture += picture_every
+                next_picture = self.elapsed + picture_every
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         self.elapsed = before + time.monotonic() - began

@@ -2,6 +2,7 @@
 #include "models/infinity/infinity_checkpoint.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/error_format.h"
 #include "models/infinity/infinity_tensors.h"
@@ -72,20 +73,10 @@ void infer_patchify(const CheckpointPart& transformer, const CheckpointPart& vae
 
 void infer_vae(const CheckpointPart& vae, InfinityConfig& config) {
   config.latent_channels = shape_of(vae, "decoder.conv_in.weight", 4)[1];
-  config.base_channels = shape_of(vae, "decoder.conv_out.weight", 4)[1];
-  const auto first_conv = [](int64_t level) {
-    return fmt::format("decoder.up.{}.block.0.conv1.weight", level);
-  };
-  const int64_t levels = count_numbered(vae, first_conv);
-  for (int64_t level = 0; level < levels; ++level) {
-    config.channel_multipliers.push_back(shape_of(vae, first_conv(level), 4)[0] /
-                                         std::max<int64_t>(config.base_channels, 1));
-  }
-  config.num_res_blocks =
-      count_numbered(
-          vae,
-          [](int64_t block) { return fmt::format("decoder.up.0.block.{}.conv1.weight", block); }) -
-      1;
+  DecoderSizes sizes = decoder_sizes(vae);
+  config.base_channels = sizes.base_channels;
+  config.channel_multipliers = std::move(sizes.channel_multipliers);
+  config.num_res_blocks = sizes.num_res_blocks;
 }
 
 void recommend(const CheckpointPart& transformer, const std::string& size, InfinityConfig& config) {

@@ -33,7 +33,7 @@ constexpr int64_t kMaxPhiConvs = 64;
 constexpr double kMaxEpsilon = 1e-2;
 constexpr double kMaxCfg = 1000.0;
 constexpr int64_t kNormGroups = 32;   // of the decoder's GroupNorms
-constexpr size_t kDecoderLevels = 5;  // the picture is 16 times the latent's side
+constexpr size_t kMaxDecoderLevels = 6;
 
 constexpr ConfigReader kRead("var");
 
@@ -66,12 +66,8 @@ void parse_vae(const json& vae, VarConfig& config) {
                  fmt::format("a multiple of {}", kNormGroups));
   }
   config.channel_multipliers =
-      kRead.integers(vae, "channel_multipliers", kDecoderLevels, kMaxMultiplier);
-  if (config.channel_multipliers.size() != kDecoderLevels) {
-    kRead.refuse("channel_multipliers", ConfigReader::member(vae, "channel_multipliers"),
-                 fmt::format("{} whole numbers", kDecoderLevels));
-  }
-  if (!std::ranges::is_sorted(config.channel_multipliers)) {
+      kRead.integers(vae, "channel_multipliers", kMaxDecoderLevels, kMaxMultiplier);
+  if (config.channel_multipliers.empty() || !std::ranges::is_sorted(config.channel_multipliers)) {
     kRead.refuse("channel_multipliers", ConfigReader::member(vae, "channel_multipliers"),
                  "ascending whole numbers");
   }

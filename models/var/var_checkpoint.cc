@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <utility>
 
 #include "core/error_format.h"
 #include "models/var/imagenet_classes.h"
@@ -20,7 +21,6 @@ constexpr std::string_view kTransformerAnchor = "pos_1LC";
 constexpr std::string_view kVaeAnchor = "quantize.embedding.weight";
 constexpr int64_t kHeadDim = 64;  // of every model of the family
 constexpr int64_t kMaxTokens = int64_t{1} << 22;
-constexpr size_t kDecoderLevels = 5;
 constexpr auto kImagenetClasses = static_cast<int64_t>(kNumImagenetClasses);
 // Settings of the authors' demonstration.
 constexpr float kDefaultCfg = 4.0F;
@@ -145,17 +145,10 @@ void infer_vae(const CheckpointPart& vae, VarConfig& config) {
          shown(vae.checkpoint->path()), codebook[0], codebook[1], config.vocab,
          config.latent_channels);
   }
-  config.base_channels = shape_of(vae, "decoder.conv_out.weight", 4)[1];
-  for (size_t level = 0; level < kDecoderLevels; ++level) {
-    const int64_t channels =
-        shape_of(vae, fmt::format("decoder.up.{}.block.0.conv1.weight", level), 4)[0];
-    config.channel_multipliers.push_back(channels / std::max<int64_t>(config.base_channels, 1));
-  }
-  config.num_res_blocks =
-      count_numbered(
-          vae,
-          [](int64_t block) { return fmt::format("decoder.up.0.block.{}.conv1.weight", block); }) -
-      1;
+  DecoderSizes sizes = decoder_sizes(vae);
+  config.base_channels = sizes.base_channels;
+  config.channel_multipliers = std::move(sizes.channel_multipliers);
+  config.num_res_blocks = sizes.num_res_blocks;
   config.num_phi_convs = count_numbered(
       vae, [](int64_t phi) { return fmt::format("quantize.quant_resi.qresi_ls.{}.weight", phi); });
 }

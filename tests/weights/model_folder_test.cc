@@ -129,9 +129,9 @@ INSTANTIATE_TEST_SUITE_P(
              kBadFile, "a multiple of 32"},
         Case{"multipliers",
              [](json& config) {
-               config["vae"]["channel_multipliers"] = {1, 2};
+               config["vae"]["channel_multipliers"] = {2, 1};
              },
-             kBadFile, "5 whole numbers"},
+             kBadFile, "ascending whole numbers"},
         Case{"top_k", [](json& config) { config["defaults"]["top_k"] = 17; }, kBadFile,
              "from 0 to 16"},
         Case{"top_p", [](json& config) { config["defaults"]["top_p"] = 1.5; }, kBadFile,
