@@ -74,6 +74,8 @@ class Stage:
         """Pictures of a step, and how many scales of them it reads. Under "coarse" most steps see the first scales only, of
         more pictures: they decide what is in a picture, at a fraction of the tokens."""
         coarse = self.settings.get("coarse")
+        if coarse and coarse["scales"] < 2:
+            raise SystemExit(f"coarse: got {coarse['scales']} scales, wanted at least 2: a step predicts a scale from those before")
         if coarse is None or step % coarse["full_every"] == 0:
             return self.settings["batch"], None
         return coarse["batch"], coarse["scales"]
