@@ -11,7 +11,7 @@ help:
 	@echo "make demo       install packages, build, make pictures in demo/"
 	@echo "make test       install packages, build, run the fast tests"
 	@echo "make test-slow  the same for the tests with the label slow"
-	@echo "make bench      time generation with the model of the demo"
+	@echo "make bench      time generation with a bundled model"
 	@echo "make format     format the sources with clang-format"
 	@echo "make lint       check formatting, run clang-tidy"
 	@echo "make setup      only install the packages that building needs"
@@ -24,7 +24,7 @@ configure: setup
 	@test -f $(BUILD)/build.ninja || cmake --preset release
 
 demo: configure
-	cmake --build $(BUILD) --target nextscale nextscale-random-checkpoint
+	cmake --build $(BUILD) --target nextscale
 	scripts/demo.sh $(BUILD) demo
 
 test: configure
@@ -35,8 +35,9 @@ test-slow: configure
 	cmake --build $(BUILD)
 	ctest --test-dir $(BUILD) --output-on-failure -L slow
 
-bench: demo
-	scripts/bench.sh $(BUILD) demo
+bench: configure
+	cmake --build $(BUILD) --target nextscale
+	scripts/bench.sh $(BUILD)
 
 format:
 	@scripts/setup.sh --dev

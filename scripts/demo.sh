@@ -1,45 +1,42 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# From a checkpoint in the official format to pictures, with the built tools:
+# Pictures of the models that come with Nextscale, with the whole key/value cache and with a
+# compressed one:
 #   scripts/demo.sh BUILD_FOLDER DEMO_FOLDER
-# The checkpoint is small and its weights are random. It and the model folder are kept for the next
-# run; the pictures are made every time.
+# What a model is asked for stands in its folder, in demo.txt: options of `nextscale generate`, one a
+# line.
 set -euo pipefail
 
 readonly BUILD=${1:-build}
 readonly DEMO=${2:-demo}
 readonly NEXTSCALE=$BUILD/apps/nextscale
-readonly RANDOM_CHECKPOINT=$BUILD/apps/random_checkpoint/nextscale-random-checkpoint
-readonly PICTURES=$DEMO/pictures.png
+MODELS=$(realpath --relative-to=. "$(dirname "$0")/../pretrained")
+readonly MODELS
+readonly COMPRESSED=hackpp:attn=30%,cache=10%
 
-run() {
-  echo "+ $*" >&2
-  "$@"
-}
-
-make_model() {
-  echo "demo: making a small model with random weights, in the format of the official files"
-  run "$RANDOM_CHECKPOINT" --depth 4 --vae-ch 32 --seed 0 -o "$DEMO/official"
-  run "$NEXTSCALE" convert --family var --transformer "$DEMO/official/var_d4.pth" \
-    --vae "$DEMO/official/vae_ch32v4096z32.pth" -o "$DEMO/model"
+# generate MODEL POLICY NAME: a grid of pictures in the demo folder; prints its bytes of keys and values.
+generate() {
+  local options=()
+  mapfile -t options <"$1/demo.txt"
+  local command=("$NEXTSCALE" generate -m "$1" --kv "$2" "${options[@]}" -o "$DEMO/$3.png")
+  echo "+ ${command[*]}" >&2
+  "${command[@]}" >&2
+  "$NEXTSCALE" inspect "$DEMO/$3.png" | sed -n 's/.*KV: .*, \([0-9]*\) bytes per image.*/\1/p'
 }
 
 main() {
-  if [[ -d $DEMO/model ]]; then
-    echo "demo: using the model in $DEMO/model"
-  else
-    make_model
-  fi
-  run "$NEXTSCALE" inspect "$DEMO/model"
-  run "$NEXTSCALE" generate -m "$DEMO/model" --class tabby -n 4 -s 1 -o "$PICTURES"
-  run "$NEXTSCALE" inspect "$PICTURES"
-  cat <<END
-
-demo: four pictures of 256x256 pixels are in $PICTURES, the model in $DEMO/model.
-demo: THE WEIGHTS ARE RANDOM, SO THE PICTURES ARE NOISE. Only the way from checkpoint to picture is
-demo: the real one; the README says how to take it with an official checkpoint.
-demo: the lines "key/value cache" above say how many bytes the cache took.
-END
+  mkdir -p "$DEMO"
+  local model name full compressed summary=()
+  for model in "$MODELS"/*/; do
+    model=${model%/}
+    name=$(basename "$model")
+    full=$(generate "$model" full "$name-full")
+    compressed=$(generate "$model" "$COMPRESSED" "$name-compressed")
+    summary+=("$DEMO/$name-full.png: $((full / 1024)) KiB of keys and values a picture"
+      "$DEMO/$name-compressed.png: $((compressed / 1024)) KiB, $((100 * compressed / full)) % of them")
+  done
+  echo
+  printf 'demo: %s\n' "${summary[@]}"
 }
 
 main </dev/null

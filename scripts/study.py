@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The study of cache policies in docs/quality.md, as one command:
 
-    scripts/study.py --model models/NAME [--model ...] --out study/ [--pictures N]
+    scripts/study.py --model pretrained/NAME [--model ...] --out study/ [--pictures N]
 
 Calibrates each model on sets of several sizes, compares all policies at all budgets and the
 ablations of HACK++ with the full cache, and writes tables and figures into docs/. Every finished
