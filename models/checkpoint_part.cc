@@ -120,9 +120,11 @@ DecoderSizes decoder_sizes(const CheckpointPart& vae) {
     sizes.channel_multipliers.push_back(shape_of(vae, first_conv(level), 4)[0] /
                                         std::max<int64_t>(sizes.base_channels, 1));
   }
-  sizes.num_res_blocks = count_numbered(vae, [](int64_t block) {
-                           return fmt::format("decoder.up.0.block.{}.conv1.weight", block);
-                         }) - 1;
+  sizes.num_res_blocks =
+      count_numbered(
+          vae,
+          [](int64_t block) { return fmt::format("decoder.up.0.block.{}.conv1.weight", block); }) -
+      1;
   return sizes;
 }
 

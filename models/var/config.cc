@@ -32,7 +32,7 @@ constexpr int64_t kMaxResBlocks = 8;
 constexpr int64_t kMaxPhiConvs = 64;
 constexpr double kMaxEpsilon = 1e-2;
 constexpr double kMaxCfg = 1000.0;
-constexpr int64_t kNormGroups = 32;   // of the decoder's GroupNorms
+constexpr int64_t kNormGroups = 32;  // of the decoder's GroupNorms
 constexpr size_t kMaxDecoderLevels = 6;
 
 constexpr ConfigReader kRead("var");

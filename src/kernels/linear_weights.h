@@ -18,8 +18,8 @@ struct Int8Weights {
 using Dot = float (*)(const float* x, const float* weights, int64_t count);
 void stored_product(const Context& context, const StoredProductArgs& args, Dot dot);
 
-// `depth` is at least spec.in_features. An i8 matrix of that depth is not copied: it must outlive the
-// result. Throws Error(kUnsupported) above kMaxInt8Inputs.
+// `depth` is at least spec.in_features. An i8 matrix of that depth is not copied: it must outlive
+// the result. Throws Error(kUnsupported) above kMaxInt8Inputs.
 Int8Weights int8_weights(const Context& context, const LinearSpec& spec,
                          const LinearWeights& weights, int64_t depth);
 
