@@ -50,8 +50,7 @@ struct ModelBenchResult {
 // The name that reports use.
 const char* stage_name(Stage stage);
 
-// `on_run` is told what runs next. Throws Error: what
-// loading and policies throw, kCancelled.
+// `on_run` is told what runs next. Throws Error: what loading and policies throw, kCancelled.
 ModelBenchResult bench_model(const RunSetup& setup, const PlannedModel& model,
                              const ModelBenchSettings& settings,
                              const std::function<void(const std::string&)>& on_run);
