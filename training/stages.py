@@ -23,6 +23,7 @@ from vqvae import VQVAE
 VAE_FILE, MODEL_FILE, TEXT_FOLDER, JUDGE_FILE = "vae.pth", "model.pth", "text_encoder", "judge.safetensors"
 # The judge learns from scenes that no model saw: its seeds are the config's plus this.
 JUDGE_SEED_OFFSET = 500_000
+CACHED_TOGETHER = 64
 REVIVE_EVERY = 25  # steps between looks for dead codes
 
 
@@ -54,6 +55,8 @@ class Stage:
 
     def __init__(self, config, device, settings):
         self.config, self.device, self.settings = config, device, settings
+        if settings.get("coarse", {"scales": 2})["scales"] < 2:
+            raise SystemExit(f"coarse: got {settings['coarse']['scales']} scales, wanted at least 2: a step predicts a scale from those before")
         if config["seed"] >= HELD_OUT_SEED:
             raise SystemExit(f"seed {config['seed']} is kept for evaluation, wanted one below {HELD_OUT_SEED}")
         self.scenes = SceneMaker(config["scenes"], device)
@@ -74,11 +77,14 @@ class Stage:
         """Pictures of a step, and how many scales of them it reads. Under "coarse" most steps see the first scales only, of
         more pictures: they decide what is in a picture, at a fraction of the tokens."""
         coarse = self.settings.get("coarse")
-        if coarse and coarse["scales"] < 2:
-            raise SystemExit(f"coarse: got {coarse['scales']} scales, wanted at least 2: a step predicts a scale from those before")
         if coarse is None or step % coarse["full_every"] == 0:
             return self.settings["batch"], None
         return coarse["batch"], coarse["scales"]
+
+    def encode_ahead(self):
+        """The first "cached_scenes" in encoded parts, for machines where encoding costs more than the transformer."""
+        parts = -(-self.settings.get("cached_scenes", 0) // CACHED_TOGETHER)
+        return [self.encode(number, self.config["seed"], CACHED_TOGETHER) for number in range(parts)]
 
     def picks(self, count, size):
         """Which of `count` cached scenes a step reads."""
@@ -192,29 +198,24 @@ class VarModel(Stage):
         self.module.init_weights()
         self.module.to(device)
         self.token_weights = scale_weights(self.module.sizes, self.settings.get("scale_power", 0.0), device)
-        self.cache = self._tokenise_ahead(self.settings.get("cached_scenes", 0))
+        self.cache = None
+        if parts := self.encode_ahead():
+            labels, tokens = zip(*parts, strict=True)
+            self.cache = torch.cat(labels), [torch.cat(each) for each in zip(*tokens, strict=True)]
 
     @torch.no_grad()
-    def _encode(self, step, seed=None, size=None):
+    def encode(self, step, seed, size):
+        """Classes and tokens."""
         described, images = self.batch(step, seed, size)
         with self.autocast():
             latent = self.vae.latent(images)
         return described.classes[:, 0], self.vae.quantize.encode(latent)
 
-    def _tokenise_ahead(self, count):
-        """Tokens of the first scenes, for machines where encoding costs more than the transformer."""
-        if not count:
-            return None
-        size = 64
-        parts = [self._encode(number, size=size) for number in range(-(-count // size))]
-        labels = torch.cat([part[0] for part in parts])
-        return labels, [torch.cat(each) for each in zip(*(part[1] for part in parts), strict=True)]
-
     def examples(self, step):
         """Classes and tokens."""
         size, scales = self.share_of(step)
         if self.cache is None:
-            labels, tokens = self._encode(step, size=size)
+            labels, tokens = self.encode(step, self.config["seed"], size)
         else:
             labels, tokens = self.cache
             picks = self.picks(len(labels), size).to(self.device)
@@ -236,7 +237,7 @@ class VarModel(Stage):
 
     @torch.no_grad()
     def evaluate(self, path):
-        labels, tokens = self._encode(0, seed=HELD_OUT_SEED, size=64)
+        labels, tokens = self.encode(0, HELD_OUT_SEED, 64)
         with self.autocast():
             logits = self.module(labels, self.vae.quantize.next_inputs(tokens))
         held_out = F.cross_entropy(logits.flatten(0, 1), torch.cat(tokens, 1).flatten()).item()
@@ -331,13 +332,16 @@ class InfinityModel(Stage):
         self.flip = self.settings.get("flip", 0.2)
         self.describer = SceneMaker(config["scenes"])  # on the CPU, where captions are written: the device need not wait
         self.draws = torch.Generator(device).manual_seed(config["seed"])
-        self.cache = self._encode_ahead(self.settings.get("cached_scenes", 0))
+        self.cache = None
+        if parts := self.encode_ahead():
+            texts, latents = zip(*parts, strict=True)
+            self.cache = sum(texts, []), torch.cat(latents)
 
     def ids(self, texts):
         return self.tokenizer.batch(texts, self.config["model"]["text_maxlen"], self.device)
 
     @torch.no_grad()
-    def _encode(self, step, seed, size):
+    def encode(self, step, seed, size):
         """Captions and latents."""
         index = torch.arange(step * size, (step + 1) * size)
         texts = captions(self.describer.describe(seed, index), self.scenes.names, seed, index)
@@ -345,19 +349,11 @@ class InfinityModel(Stage):
         with self.autocast():
             return texts, self.vae.latent(images)
 
-    def _encode_ahead(self, count):
-        """The first scenes, for machines where encoding costs more than the transformer."""
-        if not count:
-            return None
-        size = 64
-        parts = [self._encode(number, self.config["seed"], size) for number in range(-(-count // size))]
-        return [text for part in parts for text in part[0]], torch.cat([part[1] for part in parts])
-
     def examples(self, step):
         """Captions, bits and inputs."""
         size, scales = self.share_of(step)
         if self.cache is None:
-            texts, latent = self._encode(step, self.config["seed"], size)
+            texts, latent = self.encode(step, self.config["seed"], size)
         else:
             texts, latent = self.cache
             picks = self.picks(len(texts), size)
@@ -404,7 +400,7 @@ class InfinityModel(Stage):
 
     @torch.no_grad()
     def evaluate(self, path):
-        texts, latent = self._encode(0, HELD_OUT_SEED, 32)
+        texts, latent = self.encode(0, HELD_OUT_SEED, 32)
         each, right = self._bit_loss(texts, *self.quantizer.encode(latent))
         pictures.save_grid(self.draw(self.PROMPTS * 2, self.config["seed"]), path, columns=6)
         return {"held_out_loss": each.mean().item(), "held_out_bits_right": right.mean().item()}

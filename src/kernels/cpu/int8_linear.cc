@@ -45,14 +45,10 @@ class Int8Linear final : public Linear {
         offsets_(DType::kI32, {spec.out_features}) {
     Int8Weights rounded = int8_weights(context, spec, weights, depth_);
     const std::vector<uint8_t> zeros(static_cast<size_t>(depth_), kInt8Offset);  // as x stores them
-    const int64_t together = std::max<int64_t>(1, kElementsPerJob / depth_);
-    parallel_for(context.num_threads, (spec.out_features + together - 1) / together,
-                 [&](int64_t job, int) {
-                   const int64_t first = job * together;
-                   multiply_row(zeros.data(), rounded.values.as<int8_t>() + first * depth_, depth_,
-                                std::min(together, spec.out_features - first),
-                                offsets_.as<int32_t>() + first);
-                 });
+    for_each_token(context, spec.out_features, depth_, [&](int64_t output) {
+      multiply_row(zeros.data(), rounded.values.as<int8_t>() + output * depth_, depth_, 1,
+                   offsets_.as<int32_t>() + output);
+    });
     factors_ = std::move(rounded.factors);
     product_ = make_int8_product(context, rounded.values);
   }
