@@ -40,18 +40,35 @@ def write_pixels(picture, path):
     Image.fromarray((picture.permute(1, 2, 0) * 255).round().byte().numpy()).save(path)
 
 
+def expectations(maker, scenes, seed, index):
+    """What the scenes of a batch show, a list of lines; `index` are their numbers."""
+    lines = [expectation(scenes, row, maker.names) for row in range(len(index))]
+    if maker.recipe == "single":
+        return [{"class": line["sprites"][0]} | line for line in lines]
+    return [with_caption(line, text) for line, text in zip(lines, captions(scenes, maker.names, seed, index), strict=True)]
+
+
+def write_lines(lines, path):
+    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+
+
+def write_prompts(maker, seed, count, path):
+    """The captions of `count` scenes and what they tell, without their pictures."""
+    index = range(count)
+    write_lines(expectations(maker, maker.describe(seed, index), seed, index), path)
+
+
 def write_scenes(maker, seed, count, folder):
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "expectations.jsonl", "w", encoding="utf-8") as lines:
-        for start in range(0, count, BATCH):
-            scenes, pictures = maker.make(seed, start, min(BATCH, count - start))
-            texts = captions(scenes, maker.names, seed, range(start, start + len(pictures)))
-            for row, picture in enumerate(pictures):
-                name = f"scene-{start + row:06}"
-                line = expectation(scenes, row, maker.names)
-                line = {"class": line["sprites"][0]} | line if maker.recipe == "single" else with_caption(line, texts[row])
-                write_pixels(picture, folder / f"{name}.png")
-                lines.write(json.dumps({"name": name} | line, ensure_ascii=False) + "\n")
+    lines = []
+    for start in range(0, count, BATCH):
+        scenes, pictures = maker.make(seed, start, min(BATCH, count - start))
+        index = range(start, start + len(pictures))
+        for number, picture, line in zip(index, pictures, expectations(maker, scenes, seed, index), strict=True):
+            name = f"scene-{number:06}"
+            write_pixels(picture, folder / f"{name}.png")
+            lines.append({"name": name} | line)
+    write_lines(lines, folder / "expectations.jsonl")
 
 
 def main():

@@ -4,20 +4,25 @@
     python ship.py --config configs/NAME.json --nextscale ../build/apps/nextscale --out ../pretrained
 
 OUT/NAME is converted in bf16, takes the config's "sampling" as its defaults, is calibrated, and gets the run's logs and curves in
-OUT/NAME/training.
+OUT/NAME/training. A model that reads prompts also gets held-out captions, prompts.jsonl, and others that it is calibrated on.
+With --judge runs/JUDGE/judge/judge.safetensors it also gets that judge and its log.
 """
 
 import argparse
 import json
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
 
 import package
-from scenes import SceneMaker
+from evaluation import write_prompts
+from scenes import HELD_OUT_SEED, SceneMaker
 
 DEFAULTS = ("cfg", "tau", "top_k", "top_p")
 CALIBRATION_PICTURES = 50
+PROMPTS = {"prompts.jsonl": HELD_OUT_SEED, "calibration-prompts.jsonl": HELD_OUT_SEED + 10}  # files and seeds of their captions
+PROMPTS_EACH = 200
 
 
 def run(*command):
@@ -43,11 +48,25 @@ def set_defaults(config, folder):
     path.write_text(json.dumps(settings, indent=2) + "\n")
 
 
+def calibrate(config, nextscale, folder):
+    command = [nextscale, "calibrate", "-m", folder, "-n", CALIBRATION_PICTURES]
+    if config["family"] != "var":
+        for name, seed in PROMPTS.items():
+            write_prompts(SceneMaker(config["scenes"]), seed, PROMPTS_EACH, folder / name)
+        command += ["--prompts", folder / "calibration-prompts.jsonl"]
+    run(*command)
+
+
 def gather_logs(source, folder):
     folder.mkdir()
     for log in sorted(source.glob("*/log.jsonl")):
         (folder / f"{log.parent.name}.jsonl").write_text(log.read_text())
     package.draw_curves(source, folder / "curves.png")
+
+
+def add_judge(judge, folder):
+    shutil.copy(judge, folder / judge.name)
+    shutil.copy(judge.with_name("log.jsonl"), folder / "training" / "judge.jsonl")
 
 
 def main():
@@ -56,6 +75,7 @@ def main():
     parser.add_argument("--runs", type=Path, default=Path(__file__).parent / "runs")
     parser.add_argument("--nextscale", type=Path, required=True, help="the built tool")
     parser.add_argument("--out", type=Path, required=True, help="where model folders lie")
+    parser.add_argument("--judge", type=Path, help="of a finished run")
     arguments = parser.parse_args()
     config = json.loads(arguments.config.read_text())
     source, folder = arguments.runs / config["name"], arguments.out / config["name"]
@@ -64,8 +84,10 @@ def main():
         package.copy_exports(source, Path(files))
         convert(config, Path(files), arguments.nextscale, folder)
     set_defaults(config, folder)
-    run(arguments.nextscale, "calibrate", "-m", folder, "-n", CALIBRATION_PICTURES)
+    calibrate(config, arguments.nextscale, folder)
     gather_logs(source, folder / "training")
+    if arguments.judge:
+        add_judge(arguments.judge, folder)
 
 
 if __name__ == "__main__":

@@ -55,8 +55,9 @@ class Stage:
 
     def __init__(self, config, device, settings):
         self.config, self.device, self.settings = config, device, settings
-        if settings.get("coarse", {"scales": 2})["scales"] < 2:
-            raise SystemExit(f"coarse: got {settings['coarse']['scales']} scales, wanted at least 2: a step predicts a scale from those before")
+        for turn in settings.get("turns", []):
+            if turn.get("scales", 2) < 2:
+                raise SystemExit(f"turns: got {turn['scales']} scales, wanted at least 2: a step predicts a scale from those before")
         if config["seed"] >= HELD_OUT_SEED:
             raise SystemExit(f"seed {config['seed']} is kept for evaluation, wanted one below {HELD_OUT_SEED}")
         self.scenes = SceneMaker(config["scenes"], device)
@@ -74,12 +75,11 @@ class Stage:
         return described, images * 2 - 1
 
     def share_of(self, step):
-        """Pictures of a step, and how many scales of them it reads. Under "coarse" most steps see the first scales only, of
-        more pictures: they decide what is in a picture, at a fraction of the tokens."""
-        coarse = self.settings.get("coarse")
-        if coarse is None or step % coarse["full_every"] == 0:
-            return self.settings["batch"], None
-        return coarse["batch"], coarse["scales"]
+        """Pictures of a step, and how many scales of them it reads (None: all). Steps go through "turns", most of which see the
+        first scales only, of more pictures: these decide what is in a picture, at a fraction of the tokens."""
+        turns = self.settings.get("turns", [self.settings])
+        turn = turns[step % len(turns)]
+        return turn["batch"], turn.get("scales")
 
     def encode_ahead(self):
         """The first "cached_scenes" in encoded parts, for machines where encoding costs more than the transformer."""

@@ -140,11 +140,12 @@ class Run:
     def train(self):
         limit = self.arguments.minutes * 60 if self.arguments.minutes else math.inf
         began, last_report, last_save = time.monotonic(), time.monotonic(), time.monotonic()
-        before, sums, since = self.elapsed, {}, 0
+        before, sums, since, seen = self.elapsed, {}, 0, 0
         picture_every = 60 * self.settings.get("picture_minutes", 5)
         next_picture = self.elapsed + picture_every
         self.module.train()
         while self.progress < 1 and time.monotonic() - began < limit:
+            seen += self.stage.share_of(self.step)[0]
             metrics = self._step()
             since += 1
             for key, value in metrics.items():
@@ -154,8 +155,8 @@ class Run:
             if now - last_report > self.settings.get("report_seconds", 15):
                 means = {key: float(value) / since for key, value in sums.items()}
                 self.log.write(step=self.step, elapsed=self.elapsed, progress=self.progress,
-                               samples_per_second=since * self.settings["batch"] / (time.monotonic() - last_report), **means)  # fmt: skip
-                last_report, sums, since = time.monotonic(), {}, 0
+                               samples_per_second=seen / (time.monotonic() - last_report), **means)
+                last_report, sums, since, seen = time.monotonic(), {}, 0, 0
             if now - last_save > 60 * self.settings.get("save_minutes", 5):
                 self.save()
                 last_save = time.monotonic()

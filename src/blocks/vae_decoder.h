@@ -21,6 +21,8 @@
 
 namespace nextscale {
 
+struct VaeLayers;
+
 enum class DecoderKind {
   kVqgan,  // starts with post_quant_conv; attention in the middle and at the coarsest level
   kPlain,  // convolutions only
@@ -75,11 +77,10 @@ class VaeDecoder {
   const DecoderShape& shape() const { return shape_; }
 
  private:
-  struct Layers;
   class Pass;
 
   DecoderShape shape_;
-  std::unique_ptr<Layers> layers_;
+  std::unique_ptr<VaeLayers> layers_;
 };
 
 }  // namespace nextscale
