@@ -57,6 +57,9 @@ ABLATIONS = {
 # of it when a run is stopped.
 SETTINGS_PER_UNIT = 4
 
+# In the folder of a model that reads prompts.
+PROMPTS, CALIBRATION_PROMPTS = "prompts.jsonl", "calibration-prompts.jsonl"
+
 PICTURE_SEED = 0
 CALIBRATION_SEED = 1000  # of the sets of all sizes; independent sets follow
 
@@ -140,17 +143,24 @@ class Model:
         return ["--class", ",".join(map(str, numbers)), "-n", each]
 
     def prompt_subjects(self):
-        lines = self.prompt_lines(self.options.prompts)
-        return ["--prompts", self.prompt_file("prompts", lines[:self.options.pictures])]
+        source = self.prompt_source(self.options.prompts, PROMPTS)
+        if source is None:
+            sys.exit(f"study: {self.name} reads prompts and has no {PROMPTS}; name a file of them "
+                     "with --prompts")
+        return ["--prompts", self.prompt_file(
+            "prompts", source, self.prompt_lines(source)[:self.options.pictures])]
 
-    def prompt_lines(self, path):
-        if not path:
-            sys.exit(f"study: {self.name} reads prompts; name a file of them with --prompts")
-        lines = pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+    def prompt_source(self, named, own):
+        """The file that an option names, or the folder's own if there is one."""
+        path = pathlib.Path(named) if named else self.path / own
+        return path if named or path.exists() else None
+
+    def prompt_lines(self, source):
+        lines = source.read_text(encoding="utf-8").splitlines()
         return [line for line in lines if line.strip()]
 
-    def prompt_file(self, name, lines):
-        path = self.folder / f"{name}{pathlib.Path(self.options.prompts).suffix}"
+    def prompt_file(self, name, source, lines):
+        path = self.folder / f"{name}{source.suffix}"
         write_atomically(path, "\n".join(lines) + "\n")
         return path
 
@@ -166,10 +176,12 @@ class Model:
         if classes > 0:
             numbers = range(classes)[part::self.options.sets] if part is not None else []
             return ["--classes", ",".join(map(str, numbers))] if numbers else []
-        lines = self.prompt_lines(self.options.calibration_prompts or self.options.prompts)
+        source = (self.prompt_source(self.options.calibration_prompts, CALIBRATION_PROMPTS)
+                  or self.prompt_source(self.options.prompts, PROMPTS))
+        lines = self.prompt_lines(source)
         name = "calibration-prompts" if part is None else f"calibration-prompts-{part:02}"
         return ["--prompts", self.prompt_file(
-            name, lines if part is None else lines[part::self.options.sets])]
+            name, source, lines if part is None else lines[part::self.options.sets])]
 
     def calibrate(self, name, samples, seed, subjects):
         path = self.folder / f"{name}.safetensors"
@@ -312,8 +324,10 @@ def parse_options():
     parser.add_argument("--model", action="append", default=[], help="a model folder; repeatable")
     parser.add_argument("--out", required=True, help="folder of the units")
     parser.add_argument("--pictures", type=int, default=100, help="under each policy (100)")
-    parser.add_argument("--prompts", help="for models that read prompts: .jsonl or .txt")
-    parser.add_argument("--calibration-prompts", help="others to calibrate on (default: the same)")
+    parser.add_argument("--prompts", help="for models that read prompts: .jsonl or .txt "
+                        f"(default: {PROMPTS} of the model folder)")
+    parser.add_argument("--calibration-prompts", help="others to calibrate on (default: "
+                        f"{CALIBRATION_PROMPTS} of the model folder, else the same)")
     parser.add_argument("--judge", help="judge.safetensors (default: that of the model folder)")
     parser.add_argument("--sizes", default="1,2,5,10,20,50,100",
                         type=lambda text: sorted(set(map(int, text.split(",")))),
