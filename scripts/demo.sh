@@ -4,7 +4,7 @@
 # compressed one:
 #   scripts/demo.sh BUILD_FOLDER DEMO_FOLDER
 # What a model is asked for stands in its folder, in demo.txt: options of `nextscale generate`, one a
-# line.
+# line. A model without this file is not shown.
 set -euo pipefail
 
 readonly BUILD=${1:-build}
@@ -26,9 +26,9 @@ generate() {
 
 main() {
   mkdir -p "$DEMO"
-  local model name full compressed summary=()
-  for model in "$MODELS"/*/; do
-    model=${model%/}
+  local options model name full compressed summary=()
+  for options in "$MODELS"/*/demo.txt; do
+    model=$(dirname "$options")
     name=$(basename "$model")
     full=$(generate "$model" full "$name-full")
     compressed=$(generate "$model" "$COMPRESSED" "$name-compressed")

@@ -32,7 +32,7 @@ def main():
     name = "vae" if arguments.tokens else "model"
     config["train"][name]["cached_scenes"] = 0
     stage = stages.STAGES[config["family"], name](config, torch.device(arguments.device), folder)
-    stage.load(folder / name if config["family"] == "infinity" and name == "model" else folder / name / f"{name}.pth")
+    stage.load(folder / name if name == "model" else folder / name / f"{name}.pth")
     stage.module.eval()
     if arguments.tokens:
         stage.load_extra({"quantized": True})

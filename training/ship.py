@@ -4,8 +4,9 @@
     python ship.py --config configs/NAME.json --nextscale ../build/apps/nextscale --out ../pretrained
 
 OUT/NAME is converted in bf16, takes the config's "sampling" as its defaults, is calibrated, and gets the run's logs and curves in
-OUT/NAME/training. A model that reads prompts also gets held-out captions, prompts.jsonl, and others that it is calibrated on.
-With --judge runs/JUDGE/judge/judge.safetensors it also gets that judge and its log.
+OUT/NAME/training, with the whole VAE, whose encoder only training needs. A model that reads prompts also gets held-out captions,
+prompts.jsonl, and others that it is calibrated on. With --judge runs/JUDGE/judge/judge.safetensors it also gets that judge and
+its log.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 import package
 from evaluation import write_prompts
 from scenes import HELD_OUT_SEED, SceneMaker
+from stages import VAE_FILE
 
 DEFAULTS = ("cfg", "tau", "top_k", "top_p")
 CALIBRATION_PICTURES = 50
@@ -65,7 +67,7 @@ def gather_logs(source, folder):
 
 
 def add_judge(judge, folder):
-    shutil.copy(judge, folder / judge.name)
+    shutil.copyfile(judge, folder / judge.name)
     shutil.copy(judge.with_name("log.jsonl"), folder / "training" / "judge.jsonl")
 
 
@@ -83,9 +85,10 @@ def main():
     with tempfile.TemporaryDirectory() as files:
         package.copy_exports(source, Path(files))
         convert(config, Path(files), arguments.nextscale, folder)
+        gather_logs(source, folder / "training")
+        shutil.copy(Path(files) / VAE_FILE, folder / "training")
     set_defaults(config, folder)
     calibrate(config, arguments.nextscale, folder)
-    gather_logs(source, folder / "training")
     if arguments.judge:
         add_judge(arguments.judge, folder)
 

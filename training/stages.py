@@ -5,6 +5,7 @@ import contextlib
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 
 import bsq_vae
 import infinity
@@ -42,6 +43,18 @@ def save_weights(weights, path, dtype=torch.float32, wrap=None):
     flat = {key: value.detach().cpu().to(dtype if value.is_floating_point() else value.dtype).clone() for key, value in weights.items()}
     torch.save({wrap: flat} if wrap else flat, path.with_suffix(".part"))
     path.with_suffix(".part").rename(path)
+
+
+def read_transformer(folder):
+    """Of a model stage's folder, or of the engine's model folder."""
+    converted = folder / "model.safetensors"
+    return load_file(converted) if converted.exists() else torch.load(folder / MODEL_FILE, map_location="cpu", weights_only=True)
+
+
+def read_text_encoder(folder):
+    """Likewise."""
+    converted = folder / "text_encoder.safetensors"
+    return load_file(converted if converted.exists() else folder / TEXT_FOLDER / "model.safetensors")
 
 
 def scale_weights(sizes, power, device):
@@ -246,6 +259,9 @@ class VarModel(Stage):
         pictures.save_grid(self.draw((names * 2)[:count], self.config["seed"]), path, columns=10)
         return {"held_out_loss": held_out}
 
+    def load(self, folder):
+        self.module.load_state_dict(read_transformer(folder), strict=False)
+
     def subjects(self):
         return list(self.scenes.names)
 
@@ -411,10 +427,8 @@ class InfinityModel(Stage):
         (folder / TEXT_FOLDER / "spiece.model").write_bytes(tokenizer.MODEL.read_bytes())
 
     def load(self, folder):
-        from safetensors.torch import load_file
-
-        self.module.image.load_state_dict(torch.load(folder / MODEL_FILE, map_location=self.device, weights_only=True))
-        self.module.text.load_state_dict(load_file(folder / TEXT_FOLDER / "model.safetensors"))
+        self.module.image.load_state_dict(read_transformer(folder), strict=False)
+        self.module.text.load_state_dict(read_text_encoder(folder))
 
 
 class JudgeStage(Stage):

@@ -191,7 +191,7 @@ def main():
     parser.add_argument("--runs", type=Path, default=Path(__file__).parent / "runs", help="where run folders lie")
     parser.add_argument("--minutes", type=float, help="stop (and save) after so long; run again to go on")
     parser.add_argument("--total-minutes", type=float, help="length of the whole stage, instead of the config's")
-    parser.add_argument("--start", type=Path, help="exported weights to start from")
+    parser.add_argument("--start", type=Path, help="a VAE's .pth, or the folder of a model stage or of a model, to start from")
     parser.add_argument("--device", help="cpu or cuda; the best there is by default")
     parser.add_argument("--threads", type=int, help="of the CPU")
     parser.add_argument("--compile", action="store_true", help="torch.compile the blocks")
