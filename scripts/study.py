@@ -344,6 +344,9 @@ def parse_options():
     options = parser.parse_args()
     if not options.render and not options.model:
         parser.error("--model: none given")
+    if not pathlib.Path(options.page).exists():
+        parser.error(f"--page: {options.page} does not exist; copy docs/quality.md, whose markers "
+                     "say where tables go")
     return options
 
 

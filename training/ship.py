@@ -23,7 +23,8 @@ from stages import VAE_FILE
 
 DEFAULTS = ("cfg", "tau", "top_k", "top_p")
 CALIBRATION_PICTURES = 50
-PROMPTS = {"prompts.jsonl": HELD_OUT_SEED, "calibration-prompts.jsonl": HELD_OUT_SEED + 10}  # files and seeds of their captions
+CALIBRATION_PROMPTS = "calibration-prompts.jsonl"
+PROMPTS = {"prompts.jsonl": HELD_OUT_SEED, CALIBRATION_PROMPTS: HELD_OUT_SEED + 10}  # files and seeds of their captions
 PROMPTS_EACH = 200
 
 
@@ -50,13 +51,14 @@ def set_defaults(config, folder):
     path.write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def calibrate(config, nextscale, folder):
-    command = [nextscale, "calibrate", "-m", folder, "-n", CALIBRATION_PICTURES]
-    if config["family"] != "var":
-        for name, seed in PROMPTS.items():
-            write_prompts(SceneMaker(config["scenes"]), seed, PROMPTS_EACH, folder / name)
-        command += ["--prompts", folder / "calibration-prompts.jsonl"]
-    run(*command)
+def add_prompts(config, folder):
+    for name, seed in PROMPTS.items():
+        write_prompts(SceneMaker(config["scenes"]), seed, PROMPTS_EACH, folder / name)
+
+
+def calibrate(nextscale, folder):
+    prompts = folder / CALIBRATION_PROMPTS
+    run(nextscale, "calibrate", "-m", folder, "-n", CALIBRATION_PICTURES, *(["--prompts", prompts] if prompts.exists() else []))
 
 
 def gather_logs(source, folder):
@@ -88,7 +90,9 @@ def main():
         gather_logs(source, folder / "training")
         shutil.copy(Path(files) / VAE_FILE, folder / "training")
     set_defaults(config, folder)
-    calibrate(config, arguments.nextscale, folder)
+    if config["family"] != "var":
+        add_prompts(config, folder)
+    calibrate(arguments.nextscale, folder)
     if arguments.judge:
         add_judge(arguments.judge, folder)
 

@@ -16,6 +16,7 @@ import tokenizer
 import var
 import vqvae
 from bsq_vae import BitwiseQuantizer, BsqVae
+from disturbance import Disturbance
 from infinity import Infinity
 from scenes import HELD_OUT_SEED, SceneMaker, captions
 from var import VAR
@@ -55,6 +56,13 @@ def read_text_encoder(folder):
     """Likewise."""
     converted = folder / "text_encoder.safetensors"
     return load_file(converted if converted.exists() else folder / TEXT_FOLDER / "model.safetensors")
+
+
+def load_transformer(module, weights):
+    """Every parameter; the engine's model folder leaves out buffers that are constants."""
+    missing = set(module.load_state_dict(weights, strict=False).missing_keys)
+    if missing := missing & {name for name, _ in module.named_parameters()}:
+        raise SystemExit(f"transformer: got weights without {min(missing)} and {len(missing) - 1} more, wanted those of the config")
 
 
 def scale_weights(sizes, power, device):
@@ -260,7 +268,7 @@ class VarModel(Stage):
         return {"held_out_loss": held_out}
 
     def load(self, folder):
-        self.module.load_state_dict(read_transformer(folder), strict=False)
+        load_transformer(self.module, read_transformer(folder))
 
     def subjects(self):
         return list(self.scenes.names)
@@ -427,7 +435,7 @@ class InfinityModel(Stage):
         (folder / TEXT_FOLDER / "spiece.model").write_bytes(tokenizer.MODEL.read_bytes())
 
     def load(self, folder):
-        self.module.image.load_state_dict(read_transformer(folder), strict=False)
+        load_transformer(self.module.image, read_transformer(folder))
         self.module.text.load_state_dict(read_text_encoder(folder))
 
 
@@ -435,50 +443,17 @@ class JudgeStage(Stage):
     def __init__(self, config, device, _folder):
         super().__init__(config, device, config["train"]["judge"])
         self.module = judge.Judge(len(self.scenes.names)).to(device)
-        self.noise = torch.Generator(device).manual_seed(config["seed"])
+        self.disturb = Disturbance(config["seed"], device) if self.settings.get("disturb", True) else lambda images: images
 
     def loss(self, step, _progress):
         described, images = self.batch(step, seed=self.config["seed"] + JUDGE_SEED_OFFSET)
-        images = self._disturbed((images + 1) / 2)
+        images = self.disturb((images + 1) / 2)
         with self.autocast():
             heat, color, _ = self.module(images)
         centres = judge.focal_loss(heat, judge.targets(described, len(self.scenes.names)))
         colors = F.cross_entropy(color.float(), described.color)
         right = (color.detach().argmax(1) == described.color).float().mean()
         return centres + colors, {"centres": centres.detach(), "color_right": right}
-
-    def _disturbed(self, images):
-        """Of four pictures one as drawn, one coarse, one bent, one both and noisy: what people still recognise in pictures of
-        small models, the judge is to recognise too."""
-        if not self.settings.get("disturb", True):
-            return images
-        images = images.clone()
-        images[1::4] = self._coarse(images[1::4])
-        images[2::4] = self._bent(images[2::4])
-        both = self._bent(self._coarse(images[3::4]))
-        images[3::4] = (both + 0.04 * self._normal(both.shape) + 0.1 * self._smooth(both.shape)).clamp(0, 1)
-        return images
-
-    def _normal(self, shape):
-        return torch.randn(shape, generator=self.noise, device=self.device)
-
-    def _smooth(self, shape):
-        """Noise of wavelengths from a fifth of the picture on."""
-        return F.interpolate(self._normal((*shape[:2], 6, 6)), size=shape[2:], mode="bicubic", align_corners=True)
-
-    def _coarse(self, images):
-        """Shrunk to a half or a quarter, or between, and enlarged again."""
-        sides = [images.shape[-1] // part for part in (2, 3, 4)]
-        side = sides[int(torch.randint(len(sides), (1,), generator=self.noise, device=self.device))]
-        return F.interpolate(F.interpolate(images, size=(side, side), mode="area"), size=images.shape[2:], mode="bilinear")
-
-    def _bent(self, images):
-        """Every place moved by up to about a tenth of the picture, in some pictures hardly."""
-        strength = 0.08 * torch.rand(len(images), 1, 1, 1, generator=self.noise, device=self.device)
-        shift = strength * self._smooth((len(images), 2, *images.shape[2:]))
-        straight = torch.eye(2, 3, device=self.device).expand(len(images), 2, 3)
-        places = F.affine_grid(straight, images.shape, align_corners=False) + shift.movedim(1, -1)
-        return F.grid_sample(images, places, padding_mode="border", align_corners=False)
 
     @torch.no_grad()
     def evaluate(self, path):
