@@ -22,6 +22,16 @@ def leading(sizes, length):
     return [size for number, size in enumerate(sizes) if sum(sizes[:number]) < length]
 
 
+def attend(q, k, v, mask=None, scale=None):
+    """scaled_dot_product_attention; `mask` is true where a query may attend. On the CPU, where its gradient is slow, spelled out."""
+    if q.device.type != "cpu" or not q.requires_grad:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
+    scores = (q * (scale or q.shape[-1] ** -0.5)) @ k.transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    return scores.softmax(-1).to(v.dtype) @ v
+
+
 def attend_by_scale(q, k, v, sizes, scale):
     """q, k, v [rows, heads, T, d]; tokens of scale k see those of scales 0 ... k. Exact, without a T x T mask."""
     masked = 1
@@ -29,9 +39,9 @@ def attend_by_scale(q, k, v, sizes, scale):
         masked += 1
     end = sum(sizes[:masked])
     mask = scale_mask(sizes[:masked], q.device)
-    parts = [F.scaled_dot_product_attention(q[:, :, :end], k[:, :, :end], v[:, :, :end], attn_mask=mask, scale=scale)]
+    parts = [attend(q[:, :, :end], k[:, :, :end], v[:, :, :end], mask, scale)]
     for size in sizes[masked:]:
         seen = end + size
-        parts.append(F.scaled_dot_product_attention(q[:, :, end:seen], k[:, :, :seen], v[:, :, :seen], scale=scale))
+        parts.append(attend(q[:, :, end:seen], k[:, :, :seen], v[:, :, :seen], scale=scale))
         end = seen
     return torch.cat(parts, 2)

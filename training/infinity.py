@@ -11,7 +11,7 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
-from attention import MAX_LOG_SCALE, attend_by_scale, leading
+from attention import MAX_LOG_SCALE, attend, attend_by_scale, leading
 from var import FeedForward, HeadNorm, modulate
 
 EPSILON = 1e-6
@@ -88,7 +88,7 @@ class CrossAttention(nn.Module):
         q = self.mat_q(x).view(rows, length, self.heads, -1).transpose(1, 2)
         kv = F.linear(text, self.mat_kv.weight, torch.cat((self.zero_k_bias, self.v_bias)))
         k, v = kv.view(rows, text.shape[1], 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None])
+        out = attend(q, k, v, mask[:, None, None])
         return self.proj(out.transpose(1, 2).reshape(rows, length, width))
 
 
@@ -203,12 +203,12 @@ class Infinity(nn.Module):
         start = self.text_proj_for_sos.ca(text, mask).float()
         return start, self.text_proj_for_ca(text), self.shared_ada_lin(start).view(len(start), 1, 6, -1)
 
-    def forward(self, text, mask, inputs, generator=None):
+    def forward(self, text, mask, inputs, reading=None, generator=None):
         """Scores [B, T, b, 2] of every scale at once; `inputs` [B, T - n_0, b] from BitwiseQuantizer.encode.
 
-        Inputs of the first scales only give their scores only."""
+        Inputs of the first scales only give their scores only, those of a `reading` (windows.py) the scores of its tokens."""
         length = inputs.shape[1] + self.sizes[0]
-        sizes = leading(self.sizes, length)
+        sizes = reading.sizes if reading else leading(self.sizes, length)
         if self.training and self.text_drop:
             dropped = torch.rand(len(text), 1, 1, device=text.device, generator=generator) < self.text_drop
             text = torch.where(dropped, self.cfg_uncond[: text.shape[1]][None].to(text.dtype), text)
@@ -218,6 +218,8 @@ class Infinity(nn.Module):
         levels = [self.lvl_embed.weight[scale].expand(size, -1) for scale, size in enumerate(sizes)]
         x = x + torch.cat(levels)
         rope = (self.rope_cos[:length], self.rope_sin[:length])
+        if reading:
+            rope = (self.rope_cos[reading.index][:, None], self.rope_sin[reading.index][:, None])
         for block in self.blocks:
             x = block(x, modulation, source, mask, rope, sizes)
         return self.head(self.head_nm(x, start)).float().unflatten(-1, (-1, 2))

@@ -7,6 +7,9 @@ Batch size and device do not change a description. Scenes are made in batches on
 Recipes (key "recipe" of a config's "scenes"):
   single    one sprite in the middle, more or less; the class model's pictures
   composed  single objects, pairs in a relation, several of one kind, groups; the text model's pictures
+
+Small models learn sooner from fewer kinds of pictures: "snap" puts centres on a grid of so many cells a side, "size_steps" allows so
+many sizes, evenly over their range, and "tint" below 1 varies the tones of a colour less.
 """
 
 from dataclasses import dataclass, fields
@@ -69,6 +72,11 @@ class Scenes:
     color: torch.Tensor
     pattern: torch.Tensor
 
+    def centres(self):
+        """[B, SLOTS, 2]: x and y of every sprite, NaN where there is none."""
+        there = torch.arange(SLOTS, device=self.x.device)[None] < self.count[:, None]
+        return torch.stack((self.x, self.y), -1).masked_fill(~there[..., None], float("nan"))
+
     def to(self, device):
         return Scenes(*(getattr(self, field.name).to(device) for field in fields(self)))
 
@@ -81,7 +89,12 @@ class SceneMaker:
         self.recipe = config["recipe"]
         self.kind_weights = torch.tensor(config.get("kind_weights", [1.0, 0, 0, 0]), device=device)
         self.single_size = config.get("single_size", [0.5, 0.85])
+        self.pair_size = config.get("pair_size", [0.28, 0.44])
+        self.group_size = config.get("group_size", [0.24, 0.34])
+        self.size_steps = config.get("size_steps")
         self.jitter = config.get("jitter", 1.0)
+        self.snap = config.get("snap")
+        self.tint = config.get("tint", 1.0)
         self.patterns = torch.tensor([PATTERNS.index(name) for name in config.get("patterns", PATTERNS)], device=device)
         self.colors = torch.tensor([COLORS.index(name) for name in config.get("colors", COLORS)], device=device)
         names = config.get("classes") or sprites.NAMES
@@ -137,15 +150,19 @@ class SceneMaker:
         """The first of CANDIDATES random placements that keeps the sprites apart (and the pair's axis clear)."""
         batch = len(index)
         draws = uniform(seed, index, "place", CANDIDATES * SLOTS * 3).view(batch, CANDIDATES, SLOTS, 3)
-        low, high = self.single_size
-        size = torch.where((count == 1)[:, None, None], low + draws[..., 2] * (high - low),
-                           torch.where((count == 2)[:, None, None], 0.28 + draws[..., 2] * 0.16,
-                                       0.24 + draws[..., 2] * 0.1))  # fmt: skip
+        ranges = torch.tensor([self.single_size, self.pair_size, self.group_size], device=index.device)
+        low, high = ranges[(count - 1).clamp(max=2)].T[..., None, None]
+        along = draws[..., 2]
+        if self.size_steps:
+            along = (along * self.size_steps).floor() / max(1, self.size_steps - 1)
+        size = low + along * (high - low)
         if self.recipe == "single":
             spread = self.jitter * (1 - size).clamp(min=0)
             x, y = (0.5 + (draws[..., axis] - 0.5) * spread for axis in (0, 1))
         else:
             x, y = (size / 2 + draws[..., axis] * (1 - size) for axis in (0, 1))
+        if self.snap:
+            x, y = ((place * self.snap).round() / self.snap for place in (x, y))
         x, y, size = self._turn_to_relation(x, y, size, self._relation(seed, index), kind == 1)
         valid = self._apart(x, y, size, count, kind)
         first = valid.float().argmax(1)
@@ -212,6 +229,7 @@ class SceneMaker:
         base = torch.tensor(_RGB, device=self.device)[scenes.color]
         tone = torch.tensor(_TONE, device=self.device)[scenes.color]
         draws = uniform(seed, index, "tone", 4)
+        draws = 0.5 + self.tint * (draws - 0.5)
         base = (base + (draws[:, :3] - 0.5) * 0.06).clamp(0, 1)
         towards = (tone > 0).float()[:, None]
         second = base + (towards - base) * (tone.abs() * (0.7 + 0.6 * draws[:, 3]))[:, None]
@@ -260,7 +278,7 @@ def _premultiplied_mips(rgba, levels=3):
 
 _NUMBERS = {2: ("two", "2", "a pair of"), 3: ("three", "3"), 4: ("four", "4")}
 _COLOR_WORDS = {"purple": ("purple", "violet"), "gray": ("gray", "grey")}
-_PATTERN_WORDS = {
+PATTERN_WORDS = {
     "plain": ("", "plain", ""),
     "gradient": ("", "gradient", "shaded"),
     "stripes": ("", "striped"),
@@ -326,7 +344,7 @@ def caption(row, names, numbers):
     else:
         things = [_article(_noun(sprite, words)) for sprite in nouns]
         text = ", ".join(things[:-1]) + " and " + things[-1]
-    pattern = words.pick(_PATTERN_WORDS[PATTERNS[row["pattern"]]])
+    pattern = words.pick(PATTERN_WORDS[PATTERNS[row["pattern"]]])
     color = COLORS[row["color"]]
     color = words.pick(_COLOR_WORDS.get(color, (color,)))
     ground = " ".join(part for part in (pattern, color, "background") if part)

@@ -18,15 +18,19 @@ import vqvae
 from bsq_vae import BitwiseQuantizer, BsqVae
 from disturbance import Disturbance
 from infinity import Infinity
+from reader import CaptionReader
 from scenes import HELD_OUT_SEED, SceneMaker, captions
 from var import VAR
 from vqvae import VQVAE
+from windows import read_windows
 
 VAE_FILE, MODEL_FILE, TEXT_FOLDER, JUDGE_FILE = "vae.pth", "model.pth", "text_encoder", "judge.safetensors"
+READER_FILE = "reader.pth"
 # The judge learns from scenes that no model saw: its seeds are the config's plus this.
 JUDGE_SEED_OFFSET = 500_000
 CACHED_TOGETHER = 64
 REVIVE_EVERY = 25  # steps between looks for dead codes
+FIRST_TOKENS = 21  # of the scales that decide what a picture shows, for the log
 
 
 def compile_blocks(module):
@@ -77,7 +81,7 @@ class Stage:
     def __init__(self, config, device, settings):
         self.config, self.device, self.settings = config, device, settings
         for turn in settings.get("turns", []):
-            if turn.get("scales", 2) < 2:
+            if turn.get("scales", 2) < (1 if "window" in turn else 2):
                 raise SystemExit(f"turns: got {turn['scales']} scales, wanted at least 2: a step predicts a scale from those before")
         if config["seed"] >= HELD_OUT_SEED:
             raise SystemExit(f"seed {config['seed']} is kept for evaluation, wanted one below {HELD_OUT_SEED}")
@@ -95,12 +99,20 @@ class Stage:
         described, images = self.scenes.make(self.config["seed"] if seed is None else seed, step * size, size)
         return described, images * 2 - 1
 
-    def share_of(self, step):
-        """Pictures of a step, and how many scales of them it reads (None: all). Steps go through "turns", most of which see the
-        first scales only, of more pictures: these decide what is in a picture, at a fraction of the tokens."""
+    def turn(self, step):
+        """What a step reads: "batch" pictures, of them the first "scales" (all, if not given), and with "window" also the others, of
+        which a square of this share of the side. Steps go through "turns"."""
         turns = self.settings.get("turns", [self.settings])
-        turn = turns[step % len(turns)]
-        return turn["batch"], turn.get("scales")
+        return turns[step % len(turns)]
+
+    def windows(self, turn, grids, centres):
+        """The Reading of a turn with a window somewhere about a sprite; else None. `centres` [B, SLOTS, 2], NaN where there is none."""
+        if "window" not in turn:
+            return None
+        used = ~centres[..., 0].isnan()
+        slot = (torch.rand(len(centres), generator=self.generator) * used.sum(1).cpu()).long()
+        spread = turn["window"] * (torch.rand(len(centres), 2, generator=self.generator) - 0.5)
+        return read_windows(grids, turn["scales"], turn["window"], centres[torch.arange(len(centres)), slot] + spread.to(centres.device))
 
     def encode_ahead(self):
         """The first "cached_scenes" in encoded parts, for machines where encoding costs more than the transformer."""
@@ -138,14 +150,15 @@ def psnr(got, wanted):
 
 
 class VarVae(Stage):
-    """First plain, then, with codes drawn from its latents, quantized."""
+    """First plain, then, with codes drawn from its latents, quantized. Started from a VAE, it keeps its codes, and in the plain part of
+    the stage its decoder too, as what a new encoder is to fit: shipped VAEs have none."""
 
     PLAIN = 0.12  # of the stage
 
     def __init__(self, config, device, _folder):
         super().__init__(config, device, config["train"]["vae"])
         self.module = VQVAE(**config["vae"]).to(device)
-        self.quantized = False
+        self.quantized = self.has_codes = False
         self.residuals = None
 
     def loss(self, step, progress):
@@ -167,8 +180,26 @@ class VarVae(Stage):
         metrics["psnr"] = psnr(got.detach(), wanted)
         return loss + extra, metrics
 
+    def load(self, path):
+        weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        missing = self.module.load_state_dict(weights, strict=False).missing_keys
+        needed = [name for name in missing if not name.startswith(("encoder.", "quant_conv.", "quantize.ema_vocab"))]
+        if needed:
+            raise SystemExit(f"{path}: got no {needed[0]}, wanted a VAE of this config, with or without its encoder")
+        self.module.quantize.ema_vocab_hit_SV.fill_(1.0)
+        self.has_codes = True
+        self._hold_decoder(True)
+
+    def _hold_decoder(self, held):
+        for part in (self.module.decoder, self.module.post_quant_conv, self.module.quantize):
+            part.requires_grad_(not held)
+
     @torch.no_grad()
     def _start_quantizing(self, step):
+        if self.has_codes:
+            self._hold_decoder(False)
+            self.quantized = True
+            return
         rounds = max(1, 512 // self.settings["batch"])
         with self.autocast():
             latents = torch.cat([self.module.latent(self.batch(step + 1 + i)[1]) for i in range(rounds)])
@@ -185,10 +216,11 @@ class VarVae(Stage):
         ema.weights[names.index("quantize.embedding.weight")][moved] = weight.detach()[moved]
 
     def extra(self):
-        return {"quantized": self.quantized}
+        return {"quantized": self.quantized, "has_codes": self.has_codes}
 
     def load_extra(self, extra):
-        self.quantized = extra["quantized"]
+        self.quantized, self.has_codes = extra["quantized"], extra["has_codes"]
+        self._hold_decoder(self.has_codes and not self.quantized)
 
     @torch.no_grad()
     def evaluate(self, path):
@@ -221,44 +253,46 @@ class VarModel(Stage):
         self.token_weights = scale_weights(self.module.sizes, self.settings.get("scale_power", 0.0), device)
         self.cache = None
         if parts := self.encode_ahead():
-            labels, tokens = zip(*parts, strict=True)
-            self.cache = torch.cat(labels), [torch.cat(each) for each in zip(*tokens, strict=True)]
+            labels, centres, tokens = zip(*parts, strict=True)
+            self.cache = torch.cat(labels), torch.cat(centres), [torch.cat(each) for each in zip(*tokens, strict=True)]
 
     @torch.no_grad()
     def encode(self, step, seed, size):
-        """Classes and tokens."""
+        """Classes, places and tokens."""
         described, images = self.batch(step, seed, size)
         with self.autocast():
             latent = self.vae.latent(images)
-        return described.classes[:, 0], self.vae.quantize.encode(latent)
+        return described.classes[:, 0], described.centres(), self.vae.quantize.encode(latent)
 
-    def examples(self, step):
-        """Classes and tokens."""
-        size, scales = self.share_of(step)
+    def examples(self, turn, step):
+        """Classes, places and tokens of the scales read."""
         if self.cache is None:
-            labels, tokens = self.encode(step, self.config["seed"], size)
+            labels, centres, tokens = self.encode(step, self.config["seed"], turn["batch"])
         else:
-            labels, tokens = self.cache
-            picks = self.picks(len(labels), size).to(self.device)
-            labels, tokens = labels[picks], [each[picks] for each in tokens]
-        return labels, tokens[:scales]
+            labels, centres, tokens = self.cache
+            picks = self.picks(len(labels), turn["batch"]).to(self.device)
+            labels, centres, tokens = labels[picks], centres[picks], [each[picks] for each in tokens]
+        return labels, centres, tokens if "window" in turn else tokens[: turn.get("scales")]
 
     def loss(self, step, _progress):
-        labels, tokens = self.examples(step)
+        turn = self.turn(step)
+        labels, centres, tokens = self.examples(turn, step)
         wanted = torch.cat(tokens, 1)
-        weights = self.token_weights[: wanted.shape[1]]
+        weights = self.token_weights[None, : wanted.shape[1]]
         with torch.no_grad():
             inputs = self.vae.quantize.next_inputs(tokens)
+        if reading := self.windows(turn, [(p, p) for p in self.module.patch_nums], centres):
+            wanted, weights, inputs = reading.of(wanted), reading.of(weights), reading.after_first(inputs)
         with self.autocast():
-            logits = self.module(labels, inputs)
+            logits = self.module(labels, inputs, reading)
         each = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(wanted.shape)
         loss = (each * weights).mean() / weights.mean()
         right = (logits.detach().argmax(-1) == wanted).float()
-        return loss, {"accuracy": right.mean(), "accuracy_last": right[:, -tokens[-1].shape[1] :].mean()}
+        return loss, {"accuracy": right.mean(), "accuracy_first": right[:, :FIRST_TOKENS].mean(), "plain_loss": each.detach().mean()}
 
     @torch.no_grad()
     def evaluate(self, path):
-        labels, tokens = self.encode(0, HELD_OUT_SEED, 64)
+        labels, _, tokens = self.encode(0, HELD_OUT_SEED, 64)
         with self.autocast():
             logits = self.module(labels, self.vae.quantize.next_inputs(tokens))
         held_out = F.cross_entropy(logits.flatten(0, 1), torch.cat(tokens, 1).flatten()).item()
@@ -268,7 +302,12 @@ class VarModel(Stage):
         return {"held_out_loss": held_out}
 
     def load(self, folder):
-        load_transformer(self.module, read_transformer(folder))
+        """Also of a model of more classes, of which these are the first."""
+        weights = read_transformer(folder)
+        classes = weights["class_emb.weight"]
+        if len(classes) > self.module.num_classes + 1:
+            weights["class_emb.weight"] = torch.cat((classes[: self.module.num_classes], classes[-1:]))
+        load_transformer(self.module, weights)
 
     def subjects(self):
         return list(self.scenes.names)
@@ -328,6 +367,36 @@ class InfinityVae(Stage):
         self.module.load_state_dict(torch.load(path, map_location=self.device, weights_only=True)["vae"])
 
 
+class InfinityText(Stage):
+    """What captions tell; scenes without their pictures."""
+
+    def __init__(self, config, device, _folder):
+        super().__init__(config, device, config["train"]["text"])
+        self.tokenizer = tokenizer.Tokenizer()
+        text_config = config["text"] | {"vocab_size": tokenizer.vocab_rows()}
+        torch.manual_seed(config["seed"])
+        self.module = CaptionReader(text_config, config["model"]["embed_dim"], len(self.scenes.names)).to(device)
+
+    def _asked(self, seed, index):
+        described = self.scenes.describe(seed, index)
+        texts = captions(described, self.scenes.names, seed, index)
+        ids, mask = self.tokenizer.batch(texts, self.config["model"]["text_maxlen"], self.device)
+        with self.autocast():
+            return self.module.loss(ids, mask, described, texts, len(self.scenes.names))
+
+    def loss(self, step, _progress):
+        size = self.settings["batch"]
+        return self._asked(self.config["seed"], torch.arange(step * size, (step + 1) * size))
+
+    @torch.no_grad()
+    def evaluate(self, _path):
+        _, right = self._asked(HELD_OUT_SEED, torch.arange(500))
+        return {f"held_out_{name}": value.item() for name, value in right.items()}
+
+    def export(self, folder):
+        save_weights(self.module.state_dict(), folder / READER_FILE)
+
+
 class TextModel(torch.nn.Module):
     """Text encoder and transformer, trained together."""
 
@@ -352,52 +421,59 @@ class InfinityModel(Stage):
         text.init_weights()
         image.init_weights()
         self.module = TextModel(text, image).to(device)
+        self.reader = folder / "text" / READER_FILE
+        self._take_reader()
         self.token_weights = scale_weights(image.sizes, self.settings.get("scale_power", 0.0), device)
         self.flip = self.settings.get("flip", 0.2)
         self.describer = SceneMaker(config["scenes"])  # on the CPU, where captions are written: the device need not wait
         self.draws = torch.Generator(device).manual_seed(config["seed"])
         self.cache = None
         if parts := self.encode_ahead():
-            texts, latents = zip(*parts, strict=True)
-            self.cache = sum(texts, []), torch.cat(latents)
+            texts, centres, latents = zip(*parts, strict=True)
+            self.cache = sum(texts, []), torch.cat(centres), torch.cat(latents)
 
     def ids(self, texts):
         return self.tokenizer.batch(texts, self.config["model"]["text_maxlen"], self.device)
 
     @torch.no_grad()
     def encode(self, step, seed, size):
-        """Captions and latents."""
+        """Captions, places and latents."""
         index = torch.arange(step * size, (step + 1) * size)
-        texts = captions(self.describer.describe(seed, index), self.scenes.names, seed, index)
+        described = self.describer.describe(seed, index)
+        texts = captions(described, self.scenes.names, seed, index)
         _, images = self.batch(step, seed, size)
         with self.autocast():
-            return texts, self.vae.latent(images)
+            return texts, described.centres().to(self.device), self.vae.latent(images)
 
-    def examples(self, step):
-        """Captions, bits and inputs."""
-        size, scales = self.share_of(step)
+    def examples(self, turn, step):
+        """Captions, places and latents."""
         if self.cache is None:
-            texts, latent = self.encode(step, self.config["seed"], size)
-        else:
-            texts, latent = self.cache
-            picks = self.picks(len(texts), size)
-            texts, latent = [texts[pick] for pick in picks.tolist()], latent[picks.to(self.device)]
-        labels, inputs = self.quantizer.encode(latent, self.flip, self.draws)
-        length = sum(self.module.image.sizes[:scales])
-        return texts, labels[:, :length], inputs[:, : length - self.module.image.sizes[0]]
+            return self.encode(step, self.config["seed"], turn["batch"])
+        texts, centres, latent = self.cache
+        picks = self.picks(len(texts), turn["batch"])
+        there = picks.to(self.device)
+        return [texts[pick] for pick in picks.tolist()], centres[there], latent[there]
 
-    def _bit_loss(self, texts, labels, inputs):
+    def _bit_loss(self, texts, labels, inputs, reading=None):
         ids, mask = self.ids(texts)
         with self.autocast():
-            scores = self.module.image(self.module.text(ids, mask), mask, inputs)
+            scores = self.module.image(self.module.text(ids, mask), mask, inputs, reading)
         margin = scores[..., 1] - scores[..., 0]
         each = F.binary_cross_entropy_with_logits(margin, labels.float(), reduction="none").mean(-1)
         return each, ((margin > 0) == labels).float().mean(-1)
 
     def loss(self, step, _progress):
-        each, right = self._bit_loss(*self.examples(step))
-        weights = self.token_weights[: each.shape[1]]
-        metrics = {"bits_right": right.detach().mean(), "bits_right_first": right[:, :21].detach().mean(),
+        turn = self.turn(step)
+        texts, centres, latent = self.examples(turn, step)
+        labels, inputs = self.quantizer.encode(latent, self.flip, self.draws)
+        weights = self.token_weights[None]
+        if reading := self.windows(turn, self.module.image.grids, centres):
+            labels, weights, inputs = reading.of(labels), reading.of(weights), reading.after_first(inputs)
+        else:
+            length = sum(self.module.image.sizes[: turn.get("scales")])
+            labels, weights, inputs = labels[:, :length], weights[:, :length], inputs[:, : length - 1]
+        each, right = self._bit_loss(texts, labels, inputs, reading)
+        metrics = {"bits_right": right.detach().mean(), "bits_right_first": right[:, :FIRST_TOKENS].detach().mean(),
                    "plain_loss": each.detach().mean()}  # fmt: skip
         return (each * weights).mean() / weights.mean(), metrics
 
@@ -424,7 +500,7 @@ class InfinityModel(Stage):
 
     @torch.no_grad()
     def evaluate(self, path):
-        texts, latent = self.encode(0, HELD_OUT_SEED, 32)
+        texts, _, latent = self.encode(0, HELD_OUT_SEED, 32)
         each, right = self._bit_loss(texts, *self.quantizer.encode(latent))
         pictures.save_grid(self.draw(self.PROMPTS * 2, self.config["seed"]), path, columns=6)
         return {"held_out_loss": each.mean().item(), "held_out_bits_right": right.mean().item()}
@@ -437,6 +513,15 @@ class InfinityModel(Stage):
     def load(self, folder):
         load_transformer(self.module.image, read_transformer(folder))
         self.module.text.load_state_dict(read_text_encoder(folder))
+        self._take_reader()
+
+    def _take_reader(self):
+        """What the text stage learned, if there was one."""
+        if not self.reader.exists():
+            return
+        weights = torch.load(self.reader, map_location=self.device, weights_only=True)
+        self.module.text.load_state_dict({name.removeprefix("text."): weights[name] for name in weights if name.startswith("text.")})
+        self.module.image.load_state_dict({name: weights[name] for name in weights if name.startswith("text_")}, strict=False)
 
 
 class JudgeStage(Stage):
@@ -470,6 +555,7 @@ STAGES = {
     ("var", "vae"): VarVae,
     ("var", "model"): VarModel,
     ("infinity", "vae"): InfinityVae,
+    ("infinity", "text"): InfinityText,
     ("infinity", "model"): InfinityModel,
     ("var", "judge"): JudgeStage,
     ("infinity", "judge"): JudgeStage,

@@ -24,6 +24,19 @@ def relative_bucket(distance):
     return torch.where(distance > 0, half, 0) + torch.where(magnitude < exact, magnitude, far.clamp(max=half - 1))
 
 
+def directions(heads):
+    """First biases [BUCKETS, heads]: heads look back and ahead in turn, every second pair near by. Without, a small encoder takes
+    thousands of steps to tell "a dog left of a cat" from "a cat left of a dog"."""
+    half = BUCKETS // 2
+    biases = torch.zeros(BUCKETS, heads)
+    for head in range(heads):
+        away = slice(half, None) if head % 2 == 0 else slice(1, half)
+        biases[away, head] = -4.0
+        if head // 2 % 2 == 1:
+            biases[:, head] -= 0.5 * (torch.arange(BUCKETS) % half)
+    return biases
+
+
 class RmsNorm(nn.Module):
     def __init__(self, width):
         super().__init__()
@@ -105,7 +118,6 @@ class T5Encoder(nn.Module):
         self.encoder = Encoder(d_model, d_kv, num_heads, d_ff, num_layers)
 
     def init_weights(self):
-        width = self.shared.weight.shape[1]
         for name, value in self.named_parameters():
             if value.ndim < 2:
                 continue
@@ -114,7 +126,8 @@ class T5Encoder(nn.Module):
                 with torch.no_grad():
                     value.mul_((value.shape[0] // self.encoder.block[0].layer[0].SelfAttention.heads) ** -0.5)
             if name.endswith("relative_attention_bias.weight"):
-                nn.init.normal_(value, std=width**-0.5)
+                with torch.no_grad():
+                    value.copy_(directions(value.shape[1]))
 
     def forward(self, ids, mask):
         """ids [R, L], mask [R, L] true at tokens; features [R, L, d_model], meaningless beyond the mask."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains one stage of a config: `python train.py --config configs/NAME.json --stage vae|model|judge`.
+"""Trains one stage of a config: `python train.py --config configs/NAME.json --stage vae|text|model|judge`.
 
 Writes to RUNS/NAME/STAGE: log.jsonl (a line per report), checkpoint.pt (to go on after --minutes), samples/*.png and the
-exported files. Stages of one config find each other's exports there: vae before model.
+exported files. Stages of one config find each other's exports there: vae before model, and text, if at all, before it too.
 """
 
 import argparse
@@ -145,7 +145,7 @@ class Run:
         next_picture = self.elapsed + picture_every
         self.module.train()
         while self.progress < 1 and time.monotonic() - began < limit:
-            seen += self.stage.share_of(self.step)[0]
+            seen += self.stage.turn(self.step)["batch"]
             metrics = self._step()
             since += 1
             for key, value in metrics.items():
@@ -187,7 +187,7 @@ class Run:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--stage", choices=("vae", "model", "judge"), required=True)
+    parser.add_argument("--stage", choices=("vae", "text", "model", "judge"), required=True)
     parser.add_argument("--runs", type=Path, default=Path(__file__).parent / "runs", help="where run folders lie")
     parser.add_argument("--minutes", type=float, help="stop (and save) after so long; run again to go on")
     parser.add_argument("--total-minutes", type=float, help="length of the whole stage, instead of the config's")

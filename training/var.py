@@ -146,18 +146,20 @@ class VAR(nn.Module):
     def _positions(self):
         return self.lvl_embed(self.lvl_1L) + self.pos_1LC
 
-    def forward(self, labels, inputs, generator=None):
+    def forward(self, labels, inputs, reading=None, generator=None):
         """Logits [B, L, V] of every scale at once; `inputs` [B, L - 1, Z] from MultiScaleQuantizer.next_inputs.
 
-        Inputs of the first scales only give their logits only."""
+        Inputs of the first scales only give their logits only, those of a `reading` (windows.py) the logits of its tokens."""
         length = inputs.shape[1] + 1
-        sizes = leading(self.sizes, length)
+        sizes = reading.sizes if reading else leading(self.sizes, length)
+        positions = self._positions()
+        positions = positions[0][reading.index] if reading else positions[:, :length]
         if self.training and self.class_drop:
             dropped = torch.rand(labels.shape, device=labels.device, generator=generator) < self.class_drop
             labels = torch.where(dropped, self.num_classes, labels)
         start = self.class_emb(labels)
         first = start[:, None] + self.pos_start
-        x = torch.cat((first, self.word_embed(inputs).to(first.dtype)), 1) + self._positions()[:, :length]
+        x = torch.cat((first, self.word_embed(inputs).to(first.dtype)), 1) + positions
         condition = self._condition(start)
         for block, drop in zip(self.blocks, self.drop_path, strict=True):
             keep = None

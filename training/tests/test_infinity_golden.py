@@ -76,7 +76,7 @@ def test_the_parallel_pass_gives_the_logits_of_generation(run):
     wanted = torch.cat([trace[f"logits.{scale}"] for scale in range(steps)], 1)
     assert (scores - wanted).abs().max() < 3e-4
     assert of_two.shape[1] == sum(model.sizes[:2])
-    assert (of_two - scores[:, : of_two.shape[1]]).abs().max() < 1e-5
+    assert (of_two - scores[:, : of_two.shape[1]]).abs().max() < 5e-5  # sums of another order
 
 
 @pytest.mark.parametrize("patchify", (False, True))

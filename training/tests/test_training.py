@@ -5,14 +5,17 @@ import json
 import subprocess
 import sys
 
+import attention
 import judge
 import pytest
 import sprites
 import torch
 import tokenizer
+import var
+import windows
 from conftest import TRAINING
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 needs_data = pytest.mark.skipif(
     not (sprites.DATA / "atlas.png").exists() or not tokenizer.MODEL.exists(), reason="run sprites.py and tokenizer.py first"
@@ -28,11 +31,59 @@ def train(config, stage, runs, *more):
 @needs_data
 @pytest.mark.parametrize("config", ("tiny-class", "tiny-text"))
 def test_all_stages_run_and_export(config, tmp_path):
-    for stage, exported in (("vae", "vae.pth"), ("model", "model.pth"), ("judge", "judge.safetensors")):
+    for stage, exported in (("vae", "vae.pth"), ("text", "reader.pth"), ("model", "model.pth"), ("judge", "judge.safetensors")):
+        if stage == "text" and config == "tiny-class":
+            continue
         log = train(config, stage, tmp_path)
         assert log[0]["event"] == "start" and log[-1]["event"] == "evaluation"
         assert (tmp_path / config / stage / exported).exists()
-        assert (tmp_path / config / stage / "samples" / "final.png").exists()
+        assert (tmp_path / config / stage / "samples" / "final.png").exists() or stage == "text"
+
+
+@needs_data
+def test_a_vae_without_encoder_and_a_model_of_more_classes_are_starts(tmp_path):
+    train("tiny-class", "vae", tmp_path / "one")
+    weights = torch.load(tmp_path / "one/tiny-class/vae/vae.pth", weights_only=True)
+    save_file({name: value for name, value in weights.items() if not name.startswith("encoder.")}, tmp_path / "vae.safetensors")
+    log = train("tiny-class", "vae", tmp_path / "two", "--start", str(tmp_path / "vae.safetensors"))
+    assert log[-1]["event"] == "evaluation"
+    train("tiny-class", "model", tmp_path / "two")
+    more = torch.load(tmp_path / "two/tiny-class/model/model.pth", weights_only=True)
+    more["class_emb.weight"] = more["class_emb.weight"].repeat(2, 1)
+    (tmp_path / "more").mkdir()
+    torch.save(more, tmp_path / "more/model.pth")
+    (tmp_path / "two/tiny-class/model/checkpoint.pt").unlink()
+    assert train("tiny-class", "model", tmp_path / "two", "--start", str(tmp_path / "more"))[-1]["event"] == "evaluation"
+
+
+def test_windows_read_the_tokens_that_they_say():
+    grids, centres = [(1, 1), (2, 2), (4, 8)], torch.tensor([[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]])
+    reading = windows.read_windows(grids, 2, 0.5, centres)
+    assert reading.sizes == [1, 4, 8]
+    rows, columns = (reading.index[:, 5:] - 5) // 8, (reading.index[:, 5:] - 5) % 8
+    assert rows.amin(1).tolist() == [0, 1, 2] and rows.amax(1).tolist() == [1, 2, 3]
+    assert columns.amin(1).tolist() == [0, 2, 4] and columns.amax(1).tolist() == [3, 5, 7]
+    tokens = torch.arange(37).expand(3, -1)
+    assert torch.equal(reading.of(tokens), reading.index)
+    assert torch.equal(reading.after_first(tokens[:, 1:, None])[..., 0], reading.index[:, 1:])
+
+
+def test_windows_of_everything_are_everything():
+    torch.manual_seed(1)
+    model = var.VAR(2, 128, 2, 3, (1, 2, 3), 16, 4).eval()
+    model.init_weights()
+    labels, inputs = torch.tensor([0, 2]), torch.randn(2, 13, 4)
+    reading = windows.read_windows([(1, 1), (2, 2), (3, 3)], 1, 1.0, torch.rand(2, 2))
+    assert torch.allclose(model(labels, inputs), model(labels, inputs, reading), atol=1e-5)
+
+
+def test_attention_on_the_cpu_is_the_fused_one():
+    torch.manual_seed(1)
+    q, k, v = (torch.randn(2, 2, 5, 8, requires_grad=True) for _ in range(3))
+    mask = torch.rand(5, 5) < 0.7
+    mask |= torch.eye(5, dtype=torch.bool)
+    fused = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    assert torch.allclose(attention.attend(q, k, v, mask), fused, atol=1e-6)
 
 
 @needs_data

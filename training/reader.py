@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading captions before drawing them: the text encoder and the pooling of the transformer, with one linear layer that says from the
+pooled vector what the caption tells. A transformer that starts from these weights is told at once what to draw."""
+
+import re
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from infinity import TextNorm, TextToStart
+from scenes import COLORS, KINDS, PATTERN_WORDS, PATTERNS, RELATIONS, SLOTS
+from t5 import T5Encoder
+
+THIRDS = 3  # rows and columns that captions tell places in
+_PATTERN = re.compile("|".join(word for words in PATTERN_WORDS.values() for word in words if word))
+
+
+def questions(scenes, texts, classes):
+    """What captions tell: {name: (answers [B], how many there are)}; -1 where the caption does not."""
+
+    def if_told(values, told):
+        return torch.where(torch.tensor([told(text) for text in texts], device=values.device), values, -1)
+
+    def ground(text):
+        return "background" in text
+
+    def place(text):
+        return re.search(r"\b(in|at|on) the\b", text)
+
+    thirds = {name: (getattr(scenes, name)[:, 0] * THIRDS).long().clamp(0, THIRDS - 1) for name in ("x", "y")}
+    # Of several of one kind the first is asked for: the others would teach to mix up the first and the second of a pair.
+    alike = scenes.kind == KINDS.index("count")
+    named = {f"sprite {slot}": (torch.where(alike & (slot > 0), -1, scenes.classes[:, slot]), classes) for slot in range(SLOTS)}
+    places = {name: (torch.where(scenes.kind == 0, if_told(value, lambda text: bool(place(text))), -1), THIRDS) for name, value in thirds.items()}
+    return named | places | {
+        "kind": (scenes.kind, len(KINDS)), "count": (scenes.count - 1, SLOTS), "relation": (scenes.relation, len(RELATIONS)),
+        "color": (if_told(scenes.color, ground), len(COLORS)),
+        "pattern": (if_told(scenes.pattern, lambda text: bool(_PATTERN.search(text))), len(PATTERNS)),
+    }  # fmt: skip
+
+
+class CaptionReader(nn.Module):
+    def __init__(self, text_config, width, classes):
+        super().__init__()
+        self.text, self.text_norm = T5Encoder(**text_config), TextNorm(text_config["d_model"])
+        self.text_proj_for_sos = TextToStart(text_config["d_model"], width)
+        self.answers = nn.Linear(width, SLOTS * classes + 2 * THIRDS + len(KINDS) + SLOTS + len(RELATIONS) + len(COLORS) + len(PATTERNS))
+        self.text.init_weights()
+
+    def forward(self, ids, mask):
+        return self.answers(self.text_proj_for_sos.ca(self.text_norm(self.text(ids, mask)), mask)).float()
+
+    def loss(self, ids, mask, scenes, texts, classes):
+        """Sum over the questions, and how many answers are right, by question."""
+        asked = questions(scenes, texts, classes)
+        total, right = 0.0, {}
+        for (name, (answers, _)), scores in zip(asked.items(), self(ids, mask).split([count for _, count in asked.values()], 1), strict=True):
+            known = answers >= 0
+            if known.any():
+                total = total + F.cross_entropy(scores[known], answers[known])
+                right[name] = (scores[known].argmax(1) == answers[known]).float().mean()
+        return total, right
