@@ -103,9 +103,10 @@ def relation_holds(relation, one, other):
     return along > 0 and along >= abs(dy if relation < 2 else dx)
 
 
-def attributes(found, color, scenes):
-    """Per scene, whether each attribute was seen as described: {attribute: list of bool}."""
-    result = {name: [] for name in ("single", "two", "count", "position", "color", "all")}
+def attributes(found, heat, color, scenes):
+    """Per scene, whether each attribute was seen as described: {attribute: list of bool}. `found` are the sprites_of(heat)."""
+    best = heat.flatten(2).amax(2).argmax(1).tolist()
+    result = {name: [] for name in ("class", "single", "two", "count", "position", "color", "all")}
     for number, seen in enumerate(found):
         count = int(scenes.count[number])
         wanted = scenes.classes[number, :count].tolist()
@@ -113,6 +114,7 @@ def attributes(found, color, scenes):
         got = [item[0] for item in seen]
         right_count = len(got) == count
         if kind == 0:
+            result["class"].append(best[number] == wanted[0])
             result["single"].append(bool(got) and got[0] == wanted[0])
         if kind == 1:
             has_both = set(wanted) <= set(got)
@@ -133,7 +135,7 @@ def accuracies(judge, maker, seed, count, batch=100):
     for start in range(0, count, batch):
         scenes, pictures = maker.make(seed, start, batch)
         heat, color, _ = judge(pictures)
-        seen = attributes(sprites_of(heat), color.argmax(1).cpu(), scenes.to("cpu"))
+        seen = attributes(sprites_of(heat), heat, color.argmax(1).cpu(), scenes.to("cpu"))
         for name, each in seen.items():
             right, total = sums.get(name, (0, 0))
             sums[name] = (right + sum(each), total + len(each))

@@ -70,7 +70,7 @@ class Run:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         self.stage = stages.STAGES[config["family"], arguments.stage](config, self.device, arguments.runs / config["name"])
         self.module = self.stage.module
-        self.optimizer = self._optimizer()
+        self.optimizers = self._optimizers()
         self.ema = Ema(self.module, self.settings.get("ema", 0.999))
         self.step, self.elapsed = 0, 0.0
         self.log = Log(self.folder / "log.jsonl")
@@ -78,13 +78,20 @@ class Run:
             self._load_weights(arguments.start)
         self._resume()
 
-    def _optimizer(self):
-        decayed = [value for value in self.module.parameters() if value.requires_grad and value.ndim >= 2]
-        plain = [value for value in self.module.parameters() if value.requires_grad and value.ndim < 2]
-        decay = self.settings.get("weight_decay", 0.02)
-        groups = [{"params": decayed, "weight_decay": decay}, {"params": plain, "weight_decay": 0.0}]
+    def _optimizers(self):
+        """AdamW; with "muon", for the matrices of the transformer's blocks Muon, whose steps are as large as AdamW's."""
+        named = [(name, value) for name, value in self.module.named_parameters() if value.requires_grad]
+        matrices = [value for name, value in named if "block" in name and value.ndim == 2] if self.settings.get("muon") else []
+        taken = {id(value) for value in matrices}
+        others = [value for _, value in named if id(value) not in taken]
+        lr, decay = self.settings["lr"], self.settings.get("weight_decay", 0.02)
+        groups = [{"params": [value for value in others if value.ndim >= 2], "weight_decay": decay},
+                  {"params": [value for value in others if value.ndim < 2], "weight_decay": 0.0}]  # fmt: skip
         betas = tuple(self.settings.get("betas", (0.9, 0.95)))
-        return torch.optim.AdamW(groups, lr=self.settings["lr"], betas=betas, fused=True)
+        result = [torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)]
+        if matrices:
+            result.append(torch.optim.Muon(matrices, lr=lr, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+        return result
 
     # ---- files ----
 
@@ -101,7 +108,8 @@ class Run:
             return
         state = torch.load(path, map_location=self.device, weights_only=True)
         self.module.load_state_dict(state["module"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         self.ema.weights = [value.to(self.device) for value in state["ema"]]
         self.step, self.elapsed = state["step"], state["elapsed"]
         self.stage.load_extra(state["extra"])
@@ -109,7 +117,7 @@ class Run:
 
     def save(self):
         path = self.folder / "checkpoint.pt"
-        state = {"module": self.module.state_dict(), "optimizer": self.optimizer.state_dict(), "ema": self.ema.weights,
+        state = {"module": self.module.state_dict(), "optimizers": [each.state_dict() for each in self.optimizers], "ema": self.ema.weights,
                  "step": self.step, "elapsed": self.elapsed, "extra": self.stage.extra()}  # fmt: skip
         torch.save(state, path.with_suffix(".part"))
         path.with_suffix(".part").rename(path)
@@ -171,13 +179,15 @@ class Run:
 
     def _step(self):
         factor = cosine(self.progress, self.settings.get("warmup", 0.03))
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings["lr"] * factor
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.settings["lr"] * factor
         loss, metrics = self.stage.loss(self.step, self.progress)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.get("clip", 1.0))
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self.stage.after_step(self.step, self.progress, self.ema)
         self.step += 1
         self.ema.update(self.module, self.step)

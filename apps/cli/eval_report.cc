@@ -13,7 +13,8 @@ using nlohmann::json;
 
 // In the order of Attribute.
 constexpr std::array<const char*, kAttributeNames.size()> kTitles{
-    "single object", "two objects", "count", "position", "background colour", "all as expected"};
+    "class",    "single object",     "two objects",    "count",
+    "position", "background colour", "all as expected"};
 
 std::string percent(const MeanInterval& value) {
   constexpr double kPercent = 100;

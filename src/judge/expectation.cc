@@ -156,6 +156,8 @@ Verdict check(const Expectation& expected, const SeenPicture& seen, const JudgeL
   const std::set<int64_t> found_set = distinct(found);
   const std::set<int64_t> wanted_set = distinct(wanted);
   if (expected.kind == SceneKind::kSingle) {
+    const auto best = std::ranges::max_element(seen.class_scores);
+    set(Attribute::kClass, best - seen.class_scores.begin() == wanted.front());
     set(Attribute::kSingle, !found.empty() && found.front() == wanted.front());
   }
   if (expected.kind == SceneKind::kPair) {

@@ -48,6 +48,8 @@ std::optional<int64_t> find_class(const JudgeLabels& labels, std::string_view na
 std::optional<Expectation> expect_class(const JudgeLabels& labels, std::string_view names);
 
 enum class Attribute {
+  kClass,     // singles: of all classes this one has the best score, whether above the threshold or
+              // not
   kSingle,    // singles: the best sprite is of the class
   kTwo,       // pairs: both classes are there
   kCount,     // counts: as many sprites, all of the class
@@ -55,8 +57,8 @@ enum class Attribute {
   kColor,     // where a colour is expected: it is the best
   kAll,       // always: exactly these sprites
 };
-inline constexpr std::array<std::string_view, 6> kAttributeNames{"single",   "two",   "count",
-                                                                 "position", "color", "all"};
+inline constexpr std::array<std::string_view, 7> kAttributeNames{
+    "class", "single", "two", "count", "position", "color", "all"};
 
 // Whether each attribute was seen as expected; nothing where the expectation says nothing of it.
 // Indexed by Attribute.

@@ -88,6 +88,17 @@ TEST(Expectation, RefusesNamesThatTheJudgeDoesNotKnow) {
               HasSubstr("names 'mauve'"));
 }
 
+TEST(Class, IsTheBestOfAllHoweverLowItsScore) {
+  SeenPicture picture = seen({});
+  picture.class_scores = {-3, -3, -3};
+  picture.class_scores[kDog] = -2;
+  EXPECT_EQ(seen_as(kOneDog, Attribute::kClass, picture), true);
+  EXPECT_EQ(seen_as(kOneDog, Attribute::kSingle, picture), false);
+  picture.class_scores[kCat] = 5;
+  EXPECT_EQ(seen_as(kOneDog, Attribute::kClass, picture), false);
+  EXPECT_EQ(seen_as(kThreeDogs, Attribute::kClass, picture), std::nullopt);
+}
+
 TEST(Single, IsTheBestSprite) {
   EXPECT_EQ(seen_as(kOneDog, Attribute::kSingle, seen({at(kDog, 0.5, 0.5), at(kCat, 0.1, 0.1)})),
             true);

@@ -122,5 +122,5 @@ def test_perfect_heatmaps_are_judged_perfect():
         relation=torch.tensor([-1, 0, -1]), color=torch.tensor([1, 2, 3]), pattern=torch.zeros(3, dtype=torch.long),
     )  # fmt: skip
     heat = torch.logit(judge.targets(found, 5).clamp(1e-4, 1 - 1e-4))
-    seen = judge.attributes(judge.sprites_of(heat), found.color, found)
+    seen = judge.attributes(judge.sprites_of(heat), heat, found.color, found)
     assert all(all(each) for each in seen.values()) and all(seen.values())
