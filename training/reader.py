@@ -25,13 +25,13 @@ def questions(scenes, texts, classes):
         return "background" in text
 
     def place(text):
-        return re.search(r"\b(in|at|on) the\b", text)
+        return re.search(r"\b(in|at|on) the\b", text) is not None
 
     thirds = {name: (getattr(scenes, name)[:, 0] * THIRDS).long().clamp(0, THIRDS - 1) for name in ("x", "y")}
     # Of several of one kind the first is asked for: the others would teach to mix up the first and the second of a pair.
     alike = scenes.kind == KINDS.index("count")
     named = {f"sprite {slot}": (torch.where(alike & (slot > 0), -1, scenes.classes[:, slot]), classes) for slot in range(SLOTS)}
-    places = {name: (torch.where(scenes.kind == 0, if_told(value, lambda text: bool(place(text))), -1), THIRDS) for name, value in thirds.items()}
+    places = {name: (torch.where(scenes.kind == 0, if_told(value, place), -1), THIRDS) for name, value in thirds.items()}
     return named | places | {
         "kind": (scenes.kind, len(KINDS)), "count": (scenes.count - 1, SLOTS), "relation": (scenes.relation, len(RELATIONS)),
         "color": (if_told(scenes.color, ground), len(COLORS)),
@@ -54,7 +54,8 @@ class CaptionReader(nn.Module):
         """Sum over the questions, and how many answers are right, by question."""
         asked = questions(scenes, texts, classes)
         total, right = 0.0, {}
-        for (name, (answers, _)), scores in zip(asked.items(), self(ids, mask).split([count for _, count in asked.values()], 1), strict=True):
+        by_question = self(ids, mask).split([count for _, count in asked.values()], 1)
+        for (name, (answers, _)), scores in zip(asked.items(), by_question, strict=True):
             known = answers >= 0
             if known.any():
                 total = total + F.cross_entropy(scores[known], answers[known])
