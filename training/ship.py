@@ -19,7 +19,7 @@ from pathlib import Path
 import package
 from evaluation import write_prompts
 from scenes import HELD_OUT_SEED, SceneMaker
-from stages import VAE_FILE
+from stage import VAE_FILE
 
 DEFAULTS = ("cfg", "tau", "top_k", "top_p")
 CALIBRATION_PICTURES = 50

@@ -25,8 +25,8 @@ def relative_bucket(distance):
 
 
 def directions(heads):
-    """First biases [BUCKETS, heads]: heads look back and ahead in turn, every second pair near by. Without, a small encoder takes
-    thousands of steps to tell "a dog left of a cat" from "a cat left of a dog"."""
+    """First biases [BUCKETS, heads]: heads look back and ahead in turn, every second pair near by, so that the order of words
+    can be told from the first step on."""
     half = BUCKETS // 2
     biases = torch.zeros(BUCKETS, heads)
     for head in range(heads):
