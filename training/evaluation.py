@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from scenes import COLORS, HELD_OUT_SEED, KINDS, RELATIONS, SceneMaker, captions
+from scenes import COLORS, HELD_OUT_SEED, KINDS, RELATIONS, SceneMaker
 
 BATCH = 50
 
@@ -45,7 +45,7 @@ def expectations(maker, scenes, seed, index):
     lines = [expectation(scenes, row, maker.names) for row in range(len(index))]
     if maker.recipe == "single":
         return [{"class": line["sprites"][0]} | line for line in lines]
-    return [with_caption(line, text) for line, text in zip(lines, captions(scenes, maker.names, seed, index), strict=True)]
+    return [with_caption(line, text) for line, text in zip(lines, maker.captions(scenes, seed, index), strict=True)]
 
 
 def write_lines(lines, path):

@@ -11,7 +11,7 @@ import tokenizer
 from bsq_vae import BitwiseQuantizer, BsqVae
 from infinity import Infinity
 from reader import CaptionReader
-from scenes import HELD_OUT_SEED, SceneMaker, captions
+from scenes import HELD_OUT_SEED, SceneMaker
 from stage import (
     FIRST_TOKENS,
     MODEL_FILE,
@@ -88,7 +88,7 @@ class InfinityText(Stage):
 
     def _asked(self, seed, index):
         described = self.scenes.describe(seed, index)
-        texts = captions(described, self.scenes.names, seed, index)
+        texts = self.scenes.captions(described, seed, index)
         ids, mask = self.tokenizer.batch(texts, self.config["model"]["text_maxlen"], self.device)
         with self.autocast():
             return self.module.loss(ids, mask, described, texts, len(self.scenes.names))
@@ -149,7 +149,7 @@ class InfinityModel(Stage):
         """Captions, places and latents."""
         index = torch.arange(step * size, (step + 1) * size)
         described = self.describer.describe(seed, index)
-        texts = captions(described, self.scenes.names, seed, index)
+        texts = self.scenes.captions(described, seed, index)
         _, images = self.batch(step, seed, size)
         with self.autocast():
             return texts, described.centres().to(self.device), self.vae.latent(images)

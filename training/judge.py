@@ -23,7 +23,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from scenes import COLORS, RELATIONS, SLOTS
+from scenes import COLORS, RELATIONS, SLOTS, used_slots
 
 SIDE, CELLS = 128, 16
 WIDTHS = (32, 64, 96, 128, 192, 192, 192)
@@ -59,7 +59,7 @@ def targets(scenes, classes):
     """[B, N, 16, 16]: 1 in the cell of a sprite's centre, falling off around it."""
     batch, device = len(scenes.count), scenes.x.device
     cell = torch.arange(CELLS, device=device)
-    used = torch.arange(SLOTS, device=device)[None] < scenes.count[:, None]
+    used = used_slots(scenes.count)
     column, row = ((place * CELLS).long().clamp(0, CELLS - 1) for place in (scenes.x, scenes.y))
     across = (cell - column[..., None]).float().square()
     down = (cell - row[..., None]).float().square()

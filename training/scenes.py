@@ -9,7 +9,8 @@ Recipes (key "recipe" of a config's "scenes"):
   composed  single objects, pairs in a relation, several of one kind, groups; the text model's pictures
 
 Small models learn sooner from fewer kinds of pictures: "snap" puts centres on a grid of so many cells a side, "size_steps" allows so
-many sizes, evenly over their range, and "tint" below 1 varies the tones of a colour less.
+many sizes, evenly over their range, "tint" below 1 varies the tones of a colour less, and "level" puts pairs in the middle row or
+column. "unsaid" is the one colour of backgrounds that captions may leave out, so that what they do not say is not left to chance.
 """
 
 from dataclasses import dataclass, fields
@@ -58,6 +59,11 @@ def uniform(seed, index, stream, count):
     return (bits >> 8).to(torch.float32) * 2.0**-24
 
 
+def used_slots(count):
+    """bool [B, SLOTS]: which hold a sprite."""
+    return torch.arange(SLOTS, device=count.device)[None] < count[:, None]
+
+
 @dataclass
 class Scenes:
     """Descriptions of a batch; every field a tensor [B] or [B, SLOTS] on one device."""
@@ -74,8 +80,7 @@ class Scenes:
 
     def centres(self):
         """[B, SLOTS, 2]: x and y of every sprite, NaN where there is none."""
-        there = torch.arange(SLOTS, device=self.x.device)[None] < self.count[:, None]
-        return torch.stack((self.x, self.y), -1).masked_fill(~there[..., None], float("nan"))
+        return torch.stack((self.x, self.y), -1).masked_fill(~used_slots(self.count)[..., None], float("nan"))
 
     def to(self, device):
         return Scenes(*(getattr(self, field.name).to(device) for field in fields(self)))
@@ -95,6 +100,8 @@ class SceneMaker:
         self.jitter = config.get("jitter", 1.0)
         self.snap = config.get("snap")
         self.tint = config.get("tint", 1.0)
+        self.level = config.get("level", False)
+        self.unsaid = config.get("unsaid")
         self.patterns = torch.tensor([PATTERNS.index(name) for name in config.get("patterns", PATTERNS)], device=device)
         self.colors = torch.tensor([COLORS.index(name) for name in config.get("colors", COLORS)], device=device)
         names = config.get("classes") or sprites.NAMES
@@ -138,10 +145,7 @@ class SceneMaker:
         distinct = ranks.topk(min(SLOTS, len(self.names)), 1).indices
         distinct = F.pad(distinct, (0, SLOTS - distinct.shape[1]))
         classes = torch.where((kind == 2)[:, None], distinct[:, :1], distinct)
-        return torch.where(self._used(count), classes, -1)
-
-    def _used(self, count):
-        return torch.arange(SLOTS, device=count.device)[None] < count[:, None]
+        return torch.where(used_slots(count), classes, -1)
 
     def _relation(self, seed, index):
         return (uniform(seed, index, "relation", 1)[:, 0] * len(RELATIONS)).long()
@@ -163,11 +167,15 @@ class SceneMaker:
             x, y = (size / 2 + draws[..., axis] * (1 - size) for axis in (0, 1))
         if self.snap:
             x, y = ((place * self.snap).round() / self.snap for place in (x, y))
-        x, y, size = self._turn_to_relation(x, y, size, self._relation(seed, index), kind == 1)
+        relation = self._relation(seed, index)
+        x, y, size = self._turn_to_relation(x, y, size, relation, kind == 1)
+        if self.level:
+            pair, row = (kind == 1)[:, None, None], (relation < 2)[:, None, None]
+            x, y = torch.where(pair & ~row, 0.5, x), torch.where(pair & row, 0.5, y)
         valid = self._apart(x, y, size, count, kind)
         first = valid.float().argmax(1)
         rows = torch.arange(batch, device=index.device)
-        used = self._used(count)
+        used = used_slots(count)
         return tuple(torch.where(used, values[rows, first], 0.0) for values in (x, y, size))
 
     def _turn_to_relation(self, x, y, size, relation, is_pair):
@@ -211,6 +219,13 @@ class SceneMaker:
         index = torch.arange(start, start + batch, device=self.device)
         scenes = self.describe(seed, index)
         return scenes, self.render(scenes, seed, index)
+
+    def captions(self, scenes, seed, index):
+        """The captions of a batch, a list of str."""
+        numbers = uniform(seed, torch.as_tensor(index, dtype=torch.int64).cpu(), "words", 16).tolist()
+        host = {field.name: getattr(scenes, field.name).cpu().tolist() for field in fields(scenes)}
+        rows = [{name: values[i] for name, values in host.items()} for i in range(len(numbers))]
+        return [caption(row, self.names, picks, self.unsaid) for row, picks in zip(rows, numbers, strict=True)]
 
     def _sprite_layer(self, scenes, slot, rows):
         size = scenes.size[rows, slot]
@@ -325,8 +340,9 @@ def _place(x, y, words):
     return words.pick(("in the middle", "in the center"))
 
 
-def caption(row, names, numbers):
-    """One scene in words. `row` is a dict of plain numbers, `numbers` decide between synonyms."""
+def caption(row, names, numbers, unsaid=None):
+    """One scene in words. `row` is a dict of plain numbers, `numbers` decide between synonyms; only a background of the colour
+    `unsaid` may be left out, or any if that is None."""
     words = _Words(numbers)
     nouns = [sprites.SPRITES[sprites.NAMES.index(names[c])] for c in row["classes"][: row["count"]]]
     opening = words.pick(_OPENINGS)
@@ -346,19 +362,10 @@ def caption(row, names, numbers):
         text = ", ".join(things[:-1]) + " and " + things[-1]
     pattern = words.pick(PATTERN_WORDS[PATTERNS[row["pattern"]]])
     color = COLORS[row["color"]]
-    color = words.pick(_COLOR_WORDS.get(color, (color,)))
-    ground = " ".join(part for part in (pattern, color, "background") if part)
-    joiner = words.pick((" on ", " on ", " with ", None))
+    ground = " ".join(part for part in (pattern, words.pick(_COLOR_WORDS.get(color, (color,))), "background") if part)
+    joiner = words.pick((" on ", " on ", " with ", None if unsaid in (None, color) else " with "))
     whole = opening + text + ("" if joiner is None else joiner + _article(ground))
     style = words.pick(("as it is", "as it is", "capital", "sentence"))
     if style == "as it is":
         return whole
     return whole[0].upper() + whole[1:] + ("." if style == "sentence" else "")
-
-
-def captions(scenes, names, seed, index):
-    """The captions of a batch, a list of str."""
-    numbers = uniform(seed, torch.as_tensor(index, dtype=torch.int64).cpu(), "words", 16).tolist()
-    host = {field.name: getattr(scenes, field.name).cpu().tolist() for field in fields(scenes)}
-    rows = [{name: values[i] for name, values in host.items()} for i in range(len(numbers))]
-    return [caption(row, names, picks) for row, picks in zip(rows, numbers, strict=True)]

@@ -31,7 +31,7 @@ def train(path):
 
     maker = scenes.SceneMaker({"side": 8, "recipe": "composed", "kind_weights": [3, 4, 3, 2]})
     index = torch.arange(CAPTIONS)
-    text = scenes.captions(maker.describe(SEED, index), maker.names, SEED, index)
+    text = maker.captions(maker.describe(SEED, index), SEED, index)
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(text), model_writer=model, model_type="unigram", vocab_size=PIECES,

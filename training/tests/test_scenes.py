@@ -76,12 +76,24 @@ def test_the_sprite_lies_where_the_description_says(maker):
 def test_captions_name_what_is_there(maker):
     index = torch.arange(300)
     found = maker.describe(9, index)
-    for number, text in enumerate(scenes.captions(found, maker.names, 9, index)):
+    for number, text in enumerate(maker.captions(found, 9, index)):
         low = text.lower()
         for cls in found.classes[number, : found.count[number]].tolist():
             sprite = sprites.SPRITES[cls]
             words = [word for noun in (sprite.name, *sprite.synonyms) for word in (noun, sprite.plural_of(noun))]
             assert any(word in low for word in words), (text, sprite.name)
+
+
+def test_a_level_world_has_one_place_for_a_pair_and_one_colour_unsaid():
+    maker = scenes.SceneMaker({"side": 64, "recipe": "composed", "kind_weights": [1, 2, 0, 0], "pair_size": [0.5, 0.5], "snap": 4,
+                               "level": True, "unsaid": "white"})  # fmt: skip
+    index = torch.arange(1000)
+    found = maker.describe(5, index)
+    for relation, place in enumerate(((0.25, 0.5), (0.75, 0.5), (0.5, 0.25), (0.5, 0.75))):
+        both = found.relation == relation
+        assert both.any() and (found.x[both, 0] == place[0]).all() and (found.y[both, 0] == place[1]).all()
+    unsaid = torch.tensor(["background" not in text for text in maker.captions(found, 5, index)])
+    assert unsaid.any() and (found.color[unsaid] == scenes.COLORS.index("white")).all()
 
 
 def test_names_of_sprites_are_unique():
