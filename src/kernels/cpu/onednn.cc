@@ -5,12 +5,19 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 
 #include "core/parallel.h"
 
 namespace nextscale::kernels::cpu {
+
+void limit_onednn() {
+  if (std::getenv("ONEDNN_MAX_CPU_ISA") == nullptr) {
+    dnnl::set_max_cpu_isa(dnnl::cpu_isa::avx512_core_bf16);
+  }
+}
 
 OneDnnThreads::OneDnnThreads(int num_threads) : saved_(omp_get_max_threads()) {
   omp_set_num_threads(num_threads);

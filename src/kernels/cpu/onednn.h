@@ -11,6 +11,11 @@
 
 namespace nextscale::kernels::cpu {
 
+// Keeps oneDNN from AMX, whose bf16 products of few rows are not bit for bit those rows of a larger
+// product: pictures would depend on their batch. To be called before any other use of oneDNN.
+// Where ONEDNN_MAX_CPU_ISA is set, it decides.
+void limit_onednn();
+
 // oneDNN takes its number of threads from OpenMP's setting of the calling thread, both when it
 // plans a primitive and when it runs one. Sets it for a scope and puts the old one back.
 class OneDnnThreads {

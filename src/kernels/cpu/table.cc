@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/onednn.h"
 
 namespace nextscale::kernels {
 namespace {
 
 // What is not set here is ref's.
 KernelTable make_table() {
+  cpu::limit_onednn();
   KernelTable table = ref_table();
   table.name = "cpu";
   table.make_linear = cpu::make_linear;
