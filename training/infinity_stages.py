@@ -77,7 +77,10 @@ class InfinityVae(Stage):
 
 
 class InfinityText(Stage):
-    """What captions tell; scenes without their pictures."""
+    """What captions tell; scenes without their pictures. Which sprite fills which quadrant is asked in the second half: asked from the
+    start, before the order of words is understood, it keeps the reader from understanding it."""
+
+    ASK_QUADRANTS = 0.5
 
     def __init__(self, config, device, _folder):
         super().__init__(config, device, config["train"]["text"])
@@ -86,16 +89,16 @@ class InfinityText(Stage):
         torch.manual_seed(config["seed"])
         self.module = CaptionReader(text_config, config["model"]["embed_dim"], len(self.scenes.names)).to(device)
 
-    def _asked(self, seed, index):
+    def _asked(self, seed, index, with_quadrants=True):
         described = self.scenes.describe(seed, index)
         texts = self.scenes.captions(described, seed, index)
         ids, mask = self.tokenizer.batch(texts, self.config["model"]["text_maxlen"], self.device)
         with self.autocast():
-            return self.module.loss(ids, mask, described, texts, len(self.scenes.names))
+            return self.module.loss(ids, mask, described, texts, len(self.scenes.names), with_quadrants)
 
-    def loss(self, step, _progress):
+    def loss(self, step, progress):
         size = self.settings["batch"]
-        return self._asked(self.config["seed"], torch.arange(step * size, (step + 1) * size))
+        return self._asked(self.config["seed"], torch.arange(step * size, (step + 1) * size), progress >= self.ASK_QUADRANTS)
 
     @torch.no_grad()
     def evaluate(self, _path):
@@ -104,6 +107,12 @@ class InfinityText(Stage):
 
     def export(self, folder):
         save_weights(self.module.state_dict(), folder / READER_FILE)
+
+    def load(self, folder):
+        """Of a model: words and pooling. Attention stays fresh: one that overlooks the order of words hardly learns to see it."""
+        words = {name: value for name, value in read_text_encoder(folder).items() if ".SelfAttention." not in name}
+        self.module.text.load_state_dict(words, strict=False)
+        self.module.load_state_dict({name: value for name, value in read_transformer(folder).items() if name.startswith("text_")}, strict=False)
 
 
 class TextModel(torch.nn.Module):
@@ -130,6 +139,9 @@ class InfinityModel(Stage):
         text.init_weights()
         image.init_weights()
         self.module = TextModel(text, image).to(device)
+        if self.settings.get("hold_text"):
+            for part in (text, image.text_norm, image.text_proj_for_sos):
+                part.requires_grad_(False)
         self.reader = folder / "text" / READER_FILE
         self._take_reader()
         self.token_weights = scale_weights(image.sizes, self.settings.get("scale_power", 0.0), device)

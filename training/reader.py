@@ -12,11 +12,23 @@ from scenes import COLORS, KINDS, PATTERN_WORDS, PATTERNS, RELATIONS, SLOTS
 from t5 import T5Encoder
 
 THIRDS = 3  # rows and columns that captions tell places in
+QUADRANTS = 4
 _PATTERN = re.compile("|".join(word for words in PATTERN_WORDS.values() for word in words if word))
 
 
+def quadrants(scenes):
+    """Class [B, QUADRANTS] of the sprite of a pair, or of the single one, that fills each, as far as its relation tells; else -1. Order
+    of words and relation have to meet in it, which the transformer would else be left to learn: it takes the pooled vector as it is."""
+    quadrant = torch.arange(QUADRANTS, device=scenes.kind.device)[None]
+    farther = torch.where(scenes.relation[:, None] < 2, quadrant % 2, quadrant // 2)  # along the axis of the relation
+    slot = farther ^ (scenes.relation[:, None] % 2)  # right of and below: the first named is the farther
+    of_pair = scenes.classes.gather(1, slot)
+    kind = scenes.kind[:, None]
+    return torch.where(kind == KINDS.index("pair"), of_pair, torch.where(kind == KINDS.index("single"), scenes.classes[:, :1], -1))
+
+
 def questions(scenes, texts, classes):
-    """What captions tell: {name: (answers [B], how many there are)}; -1 where the caption does not."""
+    """What captions tell: {name: (answers [B], how many there are)}; -1 where the caption does not. The quadrants come first."""
 
     def if_told(values, told):
         return torch.where(torch.tensor([told(text) for text in texts], device=values.device), values, -1)
@@ -32,7 +44,8 @@ def questions(scenes, texts, classes):
     alike = scenes.kind == KINDS.index("count")
     named = {f"sprite {slot}": (torch.where(alike & (slot > 0), -1, scenes.classes[:, slot]), classes) for slot in range(SLOTS)}
     places = {name: (torch.where(scenes.kind == 0, if_told(value, place), -1), THIRDS) for name, value in thirds.items()}
-    return named | places | {
+    fillers = {f"quadrant {number}": (value, classes) for number, value in enumerate(quadrants(scenes).unbind(1))}
+    return fillers | named | places | {
         "kind": (scenes.kind, len(KINDS)), "count": (scenes.count - 1, SLOTS), "relation": (scenes.relation, len(RELATIONS)),
         "color": (if_told(scenes.color, ground), len(COLORS)),
         "pattern": (if_told(scenes.pattern, lambda text: bool(_PATTERN.search(text))), len(PATTERNS)),
@@ -44,20 +57,21 @@ class CaptionReader(nn.Module):
         super().__init__()
         self.text, self.text_norm = T5Encoder(**text_config), TextNorm(text_config["d_model"])
         self.text_proj_for_sos = TextToStart(text_config["d_model"], width)
-        self.answers = nn.Linear(width, SLOTS * classes + 2 * THIRDS + len(KINDS) + SLOTS + len(RELATIONS) + len(COLORS) + len(PATTERNS))
+        self.answers = nn.Linear(width, (SLOTS + QUADRANTS) * classes + 2 * THIRDS + len(KINDS) + SLOTS + len(RELATIONS)
+                                 + len(COLORS) + len(PATTERNS))  # fmt: skip
         self.text.init_weights()
 
     def forward(self, ids, mask):
         return self.answers(self.text_proj_for_sos.ca(self.text_norm(self.text(ids, mask)), mask)).float()
 
-    def loss(self, ids, mask, scenes, texts, classes):
+    def loss(self, ids, mask, scenes, texts, classes, with_quadrants=True):
         """Sum over the questions, and how many answers are right, by question."""
         asked = questions(scenes, texts, classes)
         total, right = 0.0, {}
         by_question = self(ids, mask).split([count for _, count in asked.values()], 1)
         for (name, (answers, _)), scores in zip(asked.items(), by_question, strict=True):
             known = answers >= 0
-            if known.any():
+            if known.any() and (with_quadrants or not name.startswith("quadrant")):
                 total = total + F.cross_entropy(scores[known], answers[known])
                 right[name] = (scores[known].argmax(1) == answers[known]).float().mean()
         return total, right

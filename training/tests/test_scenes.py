@@ -3,6 +3,7 @@ import json
 
 import evaluation
 import pytest
+import reader
 import scenes
 import sprites
 import torch
@@ -94,6 +95,20 @@ def test_a_level_world_has_one_place_for_a_pair_and_one_colour_unsaid():
         assert both.any() and (found.x[both, 0] == place[0]).all() and (found.y[both, 0] == place[1]).all()
     unsaid = torch.tensor(["background" not in text for text in maker.captions(found, 5, index)])
     assert unsaid.any() and (found.color[unsaid] == scenes.COLORS.index("white")).all()
+
+
+def test_the_reader_is_asked_which_sprite_fills_a_quadrant():
+    level = scenes.SceneMaker({"side": 64, "recipe": "composed", "kind_weights": [1, 2, 1, 0], "pair_size": [0.5, 0.5], "snap": 4,
+                               "level": True})  # fmt: skip
+    found = level.describe(5, torch.arange(500))
+    sprites_at = reader.quadrants(found)
+    pair, single = found.kind == scenes.KINDS.index("pair"), found.kind == scenes.KINDS.index("single")
+    for quadrant in range(reader.QUADRANTS):
+        off = (found.x - (0.25, 0.75)[quadrant % 2]) ** 2 + (found.y - (0.25, 0.75)[quadrant // 2]) ** 2
+        nearest = found.classes[:, :2].gather(1, off[:, :2].argmin(1, keepdim=True))[:, 0]
+        assert torch.equal(sprites_at[pair, quadrant], nearest[pair])
+        assert torch.equal(sprites_at[single, quadrant], found.classes[single, 0])
+        assert (sprites_at[~pair & ~single, quadrant] == -1).all()
 
 
 def test_names_of_sprites_are_unique():

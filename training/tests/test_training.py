@@ -23,9 +23,12 @@ needs_data = pytest.mark.skipif(
 
 
 def train(config, stage, runs, *more):
-    command = [sys.executable, "train.py", "--config", f"configs/{config}.json", "--stage", stage, "--runs", str(runs), "--threads", "2", "--device", "cpu"]
+    """The log of a stage; `config`: the name of one of ours, or the file of another."""
+    file = TRAINING / f"configs/{config}.json" if isinstance(config, str) else config
+    command = [sys.executable, "train.py", "--config", str(file), "--stage", stage, "--runs", str(runs), "--threads", "2", "--device", "cpu"]
     subprocess.run([*command, *more], cwd=TRAINING, check=True, capture_output=True, text=True)
-    return [json.loads(line) for line in (runs / config / stage / "log.jsonl").read_text().splitlines()]
+    name = json.loads(file.read_text())["name"]
+    return [json.loads(line) for line in (runs / name / stage / "log.jsonl").read_text().splitlines()]
 
 
 @needs_data
@@ -54,6 +57,21 @@ def test_a_vae_without_encoder_and_a_model_of_more_classes_are_starts(tmp_path):
     torch.save(more, tmp_path / "more/model.pth")
     (tmp_path / "two/tiny-class/model/checkpoint.pt").unlink()
     assert train("tiny-class", "model", tmp_path / "two", "--start", str(tmp_path / "more"))[-1]["event"] == "evaluation"
+
+
+@needs_data
+def test_a_held_text_encoder_stays_as_the_text_stage_left_it(tmp_path):
+    config = json.loads((TRAINING / "configs/tiny-text.json").read_text())
+    config["train"]["model"]["hold_text"] = True
+    path = tmp_path / "held.json"
+    path.write_text(json.dumps(config))
+    for stage in ("vae", "text", "model"):
+        train(path, stage, tmp_path)
+    read = torch.load(tmp_path / config["name"] / "text/reader.pth", weights_only=True)
+    drawn = torch.load(tmp_path / config["name"] / "model/model.pth", weights_only=True)
+    encoder = load_file(tmp_path / config["name"] / "model/text_encoder/model.safetensors")
+    assert all(torch.equal(value, read[f"text.{name}"]) for name, value in encoder.items())
+    assert all(torch.equal(drawn[name], value) for name, value in read.items() if name.startswith("text_"))
 
 
 def test_windows_read_the_tokens_that_they_say():
