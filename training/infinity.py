@@ -151,19 +151,34 @@ class TextNorm(nn.Module):
         return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + EPSILON) * self.weight
 
 
-class Infinity(nn.Module):
+class TextConditions(nn.Module):
+    """How the transformer takes in text: what it reads of the text encoder's features."""
+
+    def __init__(self, text_channels, width, text_maxlen):
+        super().__init__()
+        self.cfg_uncond = nn.Parameter(torch.randn(text_maxlen, text_channels) * text_channels**-0.5)
+        self.text_norm = TextNorm(text_channels)
+        self.text_proj_for_sos = TextToStart(text_channels, width)
+        self.text_proj_for_ca = nn.Sequential(nn.Linear(text_channels, width), nn.GELU(approximate="tanh"), nn.Linear(width, width))
+
+    def unconditional(self, text):
+        """What stands for text [R, L, text_channels] where there is none."""
+        return self.cfg_uncond[None, : text.shape[1]].expand_as(text).to(text.dtype)
+
+    def start_and_source(self, text, mask):
+        """Of padded text features: start vector [R, C], cross-attention source [R, L, C]."""
+        text = self.text_norm(text)
+        return self.text_proj_for_sos.ca(text, mask).float(), self.text_proj_for_ca(text)
+
+
+class Infinity(TextConditions):
     def __init__(self, depth, embed_dim, num_heads, block_chunks, text_channels, text_maxlen, token_bits, grids,
                  rope_ref_hw=(64, 64), text_drop=0.1, **_):  # fmt: skip
-        super().__init__()
+        super().__init__(text_channels, embed_dim, text_maxlen)
         self.grids = [tuple(grid) for grid in grids]
         self.sizes = [h * w for h, w in self.grids]
         self.token_bits, self.text_drop = token_bits, text_drop
-        self.cfg_uncond = nn.Parameter(torch.randn(text_maxlen, text_channels) * text_channels**-0.5)
         self.pos_start = nn.Parameter(torch.zeros(1, 1, embed_dim))
-        self.text_norm = TextNorm(text_channels)
-        self.text_proj_for_sos = TextToStart(text_channels, embed_dim)
-        self.text_proj_for_ca = nn.Sequential(
-            nn.Linear(text_channels, embed_dim), nn.GELU(approximate="tanh"), nn.Linear(embed_dim, embed_dim))  # fmt: skip
         self.lvl_embed = nn.Embedding(MAX_SCALES, embed_dim)
         self.word_embed = nn.Linear(token_bits, embed_dim)
         self.shared_ada_lin = nn.Sequential(nn.SiLU(), nn.Linear(embed_dim, 6 * embed_dim))
@@ -199,9 +214,8 @@ class Infinity(nn.Module):
 
     def condition(self, text, mask):
         """Of padded text features: start vector [R, C], cross-attention source [R, L, C], modulation [R, 1, 6, C]."""
-        text = self.text_norm(text)
-        start = self.text_proj_for_sos.ca(text, mask).float()
-        return start, self.text_proj_for_ca(text), self.shared_ada_lin(start).view(len(start), 1, 6, -1)
+        start, source = self.start_and_source(text, mask)
+        return start, source, self.shared_ada_lin(start).view(len(start), 1, 6, -1)
 
     def forward(self, text, mask, inputs, reading=None, generator=None):
         """Scores [B, T, b, 2] of every scale at once; `inputs` [B, T - n_0, b] from BitwiseQuantizer.encode.
@@ -211,7 +225,7 @@ class Infinity(nn.Module):
         sizes = reading.sizes if reading else leading(self.sizes, length)
         if self.training and self.text_drop:
             dropped = torch.rand(len(text), 1, 1, device=text.device, generator=generator) < self.text_drop
-            text = torch.where(dropped, self.cfg_uncond[: text.shape[1]][None].to(text.dtype), text)
+            text = torch.where(dropped, self.unconditional(text), text)
         start, source, modulation = self.condition(text, mask)
         first = start[:, None] + self.pos_start
         x = torch.cat((first, self.word_embed(inputs).to(first.dtype)), 1)
@@ -233,7 +247,7 @@ class Infinity(nn.Module):
         tau = list(tau) if isinstance(tau, (list, tuple)) else [tau] * steps
         guided = any(weight != 1 for weight in cfg[:steps])
         if guided:
-            other, other_mask = negative or (self.cfg_uncond[None, : text.shape[1]].expand_as(text), mask)
+            other, other_mask = negative or (self.unconditional(text), mask)
             longest = max(text.shape[1], other.shape[1])
             text, other = (F.pad(part, (0, 0, 0, longest - part.shape[1])) for part in (text, other.to(text.dtype)))
             mask, other_mask = (F.pad(part, (0, longest - part.shape[1])) for part in (mask, other_mask))

@@ -27,6 +27,7 @@ from stage import (
 
 TEXT_FOLDER = "text_encoder"
 READER_FILE = "reader.pth"
+CONDITIONS = ("text_", "cfg_uncond")  # begin the names of what TextConditions holds
 
 
 def read_text_encoder(folder):
@@ -77,42 +78,60 @@ class InfinityVae(Stage):
 
 
 class InfinityText(Stage):
-    """What captions tell; scenes without their pictures. Which sprite fills which quadrant is asked in the second half: asked from the
-    start, before the order of words is understood, it keeps the reader from understanding it."""
+    """What captions tell; scenes without their pictures. Which sprite fills which quadrant is asked later: asked from the start, before
+    the order of words is understood, it keeps the reader from understanding it. With "resemble", a weight, the reader is brought at last
+    as near to the model that it started from as its answers allow, so that the transformer of that model can go on with it."""
 
-    ASK_QUADRANTS = 0.5
+    ASK_QUADRANTS, RESEMBLE = 0.3, 0.5  # of the stage
 
     def __init__(self, config, device, _folder):
         super().__init__(config, device, config["train"]["text"])
         self.tokenizer = tokenizer.Tokenizer()
-        text_config = config["text"] | {"vocab_size": tokenizer.vocab_rows()}
         torch.manual_seed(config["seed"])
-        self.module = CaptionReader(text_config, config["model"]["embed_dim"], len(self.scenes.names)).to(device)
+        self.module, self.model = self._reader(), None
 
-    def _asked(self, seed, index, with_quadrants=True):
+    def _reader(self):
+        sizes = self.config["model"]
+        text_config = self.config["text"] | {"vocab_size": tokenizer.vocab_rows()}
+        return CaptionReader(text_config, sizes["embed_dim"], sizes["text_maxlen"], len(self.scenes.names)).to(self.device)
+
+    def _loss(self, seed, index, progress):
         described = self.scenes.describe(seed, index)
         texts = self.scenes.captions(described, seed, index)
         ids, mask = self.tokenizer.batch(texts, self.config["model"]["text_maxlen"], self.device)
         with self.autocast():
-            return self.module.loss(ids, mask, described, texts, len(self.scenes.names), with_quadrants)
+            told = self.module(ids, mask)
+            start, names = told[0], self.scenes.names
+            loss, metrics = self.module.answer(start, described, texts, len(names), progress >= self.ASK_QUADRANTS)
+            if self.model and progress >= self.RESEMBLE:
+                metrics["unlikeness"] = self.model.unlikeness(told, ids, mask)
+                loss = loss + self.settings["resemble"] * metrics["unlikeness"]
+        return loss, {name: value.detach() for name, value in metrics.items()}
 
     def loss(self, step, progress):
         size = self.settings["batch"]
-        return self._asked(self.config["seed"], torch.arange(step * size, (step + 1) * size), progress >= self.ASK_QUADRANTS)
+        return self._loss(self.config["seed"], torch.arange(step * size, (step + 1) * size), progress)
 
     @torch.no_grad()
     def evaluate(self, _path):
-        _, right = self._asked(HELD_OUT_SEED, torch.arange(500))
-        return {f"held_out_{name}": value.item() for name, value in right.items()}
+        _, metrics = self._loss(HELD_OUT_SEED, torch.arange(500), 1.0)
+        return {f"held_out_{name}": value.item() for name, value in metrics.items()}
 
     def export(self, folder):
         save_weights(self.module.state_dict(), folder / READER_FILE)
 
     def load(self, folder):
-        """Of a model: words and pooling. Attention stays fresh: one that overlooks the order of words hardly learns to see it."""
-        words = {name: value for name, value in read_text_encoder(folder).items() if ".SelfAttention." not in name}
-        self.module.text.load_state_dict(words, strict=False)
-        self.module.load_state_dict({name: value for name, value in read_transformer(folder).items() if name.startswith("text_")}, strict=False)
+        """Of a model: words and what is made of their features. Attention stays fresh: one that overlooks the order of words hardly
+        learns to see it."""
+        words = read_text_encoder(folder)
+        conditions = {name: value for name, value in read_transformer(folder).items() if name.startswith(CONDITIONS)}
+        if self.settings.get("resemble"):
+            self.model = self._reader().requires_grad_(False)
+            self.model.text.load_state_dict(words)
+            self.model.load_state_dict(conditions, strict=False)
+        fresh = {name: value for name, value in words.items() if ".SelfAttention." not in name}
+        self.module.text.load_state_dict(fresh, strict=False)
+        self.module.load_state_dict(conditions, strict=False)
 
 
 class TextModel(torch.nn.Module):
@@ -242,4 +261,4 @@ class InfinityModel(Stage):
             return
         weights = torch.load(self.reader, map_location=self.device, weights_only=True)
         self.module.text.load_state_dict({name.removeprefix("text."): weights[name] for name in weights if name.startswith("text.")})
-        self.module.image.load_state_dict({name: weights[name] for name in weights if name.startswith("text_")}, strict=False)
+        self.module.image.load_state_dict({name: weights[name] for name in weights if name.startswith(CONDITIONS)}, strict=False)

@@ -7,7 +7,7 @@ import re
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from infinity import TextNorm, TextToStart
+from infinity import TextConditions
 from scenes import COLORS, KINDS, PATTERN_WORDS, PATTERNS, RELATIONS, SLOTS
 from t5 import T5Encoder
 
@@ -52,23 +52,33 @@ def questions(scenes, texts, classes):
     }  # fmt: skip
 
 
-class CaptionReader(nn.Module):
-    def __init__(self, text_config, width, classes):
-        super().__init__()
-        self.text, self.text_norm = T5Encoder(**text_config), TextNorm(text_config["d_model"])
-        self.text_proj_for_sos = TextToStart(text_config["d_model"], width)
+class CaptionReader(TextConditions):
+    def __init__(self, text_config, width, text_maxlen, classes):
+        super().__init__(text_config["d_model"], width, text_maxlen)
+        self.text = T5Encoder(**text_config)
         self.answers = nn.Linear(width, (SLOTS + QUADRANTS) * classes + 2 * THIRDS + len(KINDS) + SLOTS + len(RELATIONS)
                                  + len(COLORS) + len(PATTERNS))  # fmt: skip
         self.text.init_weights()
 
     def forward(self, ids, mask):
-        return self.answers(self.text_proj_for_sos.ca(self.text_norm(self.text(ids, mask)), mask)).float()
+        """What a transformer is told: start vectors [B, C] and sources [tokens, C] of the captions, then of no captions."""
+        text = self.text(ids, mask)
+        told = [self.start_and_source(each, mask) for each in (text, self.unconditional(text))]
+        return [part for start, source in told for part in (start, source[mask].float())]
 
-    def loss(self, ids, mask, scenes, texts, classes, with_quadrants=True):
-        """Sum over the questions, and how many answers are right, by question."""
+    def unlikeness(self, told, ids, mask):
+        """How far `told` by another reader is from what this one tells: squared errors over the spread among captions, summed."""
+        with torch.no_grad():
+            wanted = self(ids, mask)
+        spreads = [(each - each.mean(0)).square().sum(1).mean() for each in wanted[:2]]
+        errors = [(each - own).square().sum(1).mean() for each, own in zip(told, wanted, strict=True)]
+        return sum(error / spread for error, spread in zip(errors, spreads * 2, strict=True))
+
+    def answer(self, start, scenes, texts, classes, with_quadrants=True):
+        """Loss, a sum over the questions, and how many answers are right, by question."""
         asked = questions(scenes, texts, classes)
         total, right = 0.0, {}
-        by_question = self(ids, mask).split([count for _, count in asked.values()], 1)
+        by_question = self.answers(start).float().split([count for _, count in asked.values()], 1)
         for (name, (answers, _)), scores in zip(asked.items(), by_question, strict=True):
             known = answers >= 0
             if known.any() and (with_quadrants or not name.startswith("quadrant")):

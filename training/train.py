@@ -6,6 +6,7 @@ exported files. Stages of one config find each other's exports there: vae before
 """
 
 import argparse
+import copy
 import json
 import math
 import platform
@@ -45,6 +46,12 @@ class Ema:
             fast.copy_(slow)
             slow.copy_(kept)
 
+    def towards(self, weights, share):
+        """A copy, moved by `share` of the way to other weights."""
+        moved = copy.copy(self)
+        moved.weights = torch._foreach_lerp(self.weights, weights, share)
+        return moved
+
 
 class Log:
     def __init__(self, path, quiet_keys=()):
@@ -74,8 +81,11 @@ class Run:
         self.ema = Ema(self.module, self.settings.get("ema", 0.999))
         self.step, self.elapsed = 0, 0.0
         self.log = Log(self.folder / "log.jsonl")
+        self.started = None
         if arguments.start:
             self._load_weights(arguments.start)
+        elif needing := [name for name in ("resemble", "start_share") if self.settings.get(name)]:
+            raise SystemExit(f"{needing[0]}: got nothing to start from, wanted --start with a model")
         self._resume()
 
     def _optimizers(self):
@@ -97,7 +107,7 @@ class Run:
 
     def _load_weights(self, path):
         self.stage.load(path)
-        self.ema = Ema(self.module, self.ema.decay)
+        self.ema, self.started = (Ema(self.module, self.ema.decay) for _ in range(2))
 
     def _resume(self):
         path = self.folder / "checkpoint.pt"
@@ -123,8 +133,10 @@ class Run:
         path.with_suffix(".part").rename(path)
 
     def publish(self, name):
-        """Exports the slow weights, and draws pictures with them."""
-        self.ema.swap(self.module)
+        """Exports the slow weights, or their mean with those of the start ("start_share"), and draws pictures with them."""
+        share = self.settings.get("start_share")
+        slow = self.ema.towards(self.started.weights, share) if share else self.ema
+        slow.swap(self.module)
         self.module.eval()
         try:
             # Shapes grow from scale to scale here: compiling for each would cost minutes.
@@ -133,7 +145,7 @@ class Run:
             self.stage.export(self.folder)
         finally:
             self.module.train()
-            self.ema.swap(self.module)
+            slow.swap(self.module)
         self.log.write(event="evaluation", step=self.step, elapsed=self.elapsed, **record)
 
     # ---- the loop ----

@@ -60,6 +60,20 @@ def test_a_vae_without_encoder_and_a_model_of_more_classes_are_starts(tmp_path):
 
 
 @needs_data
+def test_an_export_may_be_a_mean_with_the_start(tmp_path):
+    config = json.loads((TRAINING / "configs/tiny-class.json").read_text())
+    for stage in ("vae", "model"):
+        train("tiny-class", stage, tmp_path)
+    start = tmp_path / "start"
+    (tmp_path / "tiny-class/model").rename(start)
+    config["train"]["model"]["start_share"] = 1.0
+    (tmp_path / "mean.json").write_text(json.dumps(config))
+    train(tmp_path / "mean.json", "model", tmp_path, "--start", str(start))
+    first, mean = (torch.load(path / "model.pth", weights_only=True) for path in (start, tmp_path / "tiny-class/model"))
+    assert all(torch.allclose(value, mean[name]) for name, value in first.items())
+
+
+@needs_data
 def test_a_held_text_encoder_stays_as_the_text_stage_left_it(tmp_path):
     config = json.loads((TRAINING / "configs/tiny-text.json").read_text())
     config["train"]["model"]["hold_text"] = True
@@ -71,7 +85,22 @@ def test_a_held_text_encoder_stays_as_the_text_stage_left_it(tmp_path):
     drawn = torch.load(tmp_path / config["name"] / "model/model.pth", weights_only=True)
     encoder = load_file(tmp_path / config["name"] / "model/text_encoder/model.safetensors")
     assert all(torch.equal(value, read[f"text.{name}"]) for name, value in encoder.items())
-    assert all(torch.equal(drawn[name], value) for name, value in read.items() if name.startswith("text_"))
+    held = ("text_norm", "text_proj_for_sos")
+    assert all(torch.equal(drawn[name], value) for name, value in read.items() if name.startswith(held))
+
+
+@needs_data
+def test_a_reader_comes_to_resemble_the_model_that_it_started_from(tmp_path):
+    config = json.loads((TRAINING / "configs/tiny-text.json").read_text())
+    for stage in ("vae", "model"):
+        train("tiny-text", stage, tmp_path)
+    unlikeness = []
+    for number, weight in enumerate((1e-9, 30)):
+        config["train"]["text"] |= {"resemble": weight, "steps": 60, "ema": 0.5}
+        (tmp_path / "resemble.json").write_text(json.dumps(config))
+        log = train(tmp_path / "resemble.json", "text", tmp_path / str(number), "--start", str(tmp_path / "tiny-text/model"))
+        unlikeness.append(log[-1]["held_out_unlikeness"])
+    assert unlikeness[1] < 0.5 * unlikeness[0]
 
 
 def test_windows_read_the_tokens_that_they_say():
