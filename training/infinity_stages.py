@@ -82,7 +82,7 @@ class InfinityText(Stage):
     the order of words is understood, it keeps the reader from understanding it. With "resemble", a weight, the reader is brought at last
     as near to the model that it started from as its answers allow, so that the transformer of that model can go on with it."""
 
-    ASK_QUADRANTS, RESEMBLE = 0.3, 0.5  # of the stage
+    ASK_QUADRANTS, RESEMBLE = 0.5, 0.6  # of the stage
 
     def __init__(self, config, device, _folder):
         super().__init__(config, device, config["train"]["text"])

@@ -28,7 +28,7 @@ def quadrants(scenes):
 
 
 def questions(scenes, texts, classes):
-    """What captions tell: {name: (answers [B], how many there are)}; -1 where the caption does not. The quadrants come first."""
+    """What captions tell: {name: (answers [B], how many there are)}; -1 where the caption does not."""
 
     def if_told(values, told):
         return torch.where(torch.tensor([told(text) for text in texts], device=values.device), values, -1)
