@@ -120,6 +120,9 @@ class InfinityText(Stage):
     def export(self, folder):
         save_weights(self.module.state_dict(), folder / READER_FILE)
 
+    def needs_start(self):
+        return "resemble" if self.settings.get("resemble") else super().needs_start()
+
     def load(self, folder):
         """Of a model: words and what is made of their features. Attention stays fresh: one that overlooks the order of words hardly
         learns to see it."""
@@ -135,7 +138,7 @@ class InfinityText(Stage):
 
 
 class TextModel(torch.nn.Module):
-    """Text encoder and transformer, trained together."""
+    """Text encoder and transformer."""
 
     def __init__(self, text, image):
         super().__init__()
@@ -249,6 +252,10 @@ class InfinityModel(Stage):
         save_weights(self.module.image.state_dict(), folder / MODEL_FILE)
         t5.save_encoder(self.module.text, self.text_config, folder / TEXT_FOLDER)
         (folder / TEXT_FOLDER / "spiece.model").write_bytes(tokenizer.MODEL.read_bytes())
+
+    def needs_start(self):
+        held = self.settings.get("hold_text") and not self.reader.exists()
+        return "hold_text" if held else super().needs_start()
 
     def load(self, folder):
         load_transformer(self.module.image, read_transformer(folder))

@@ -74,7 +74,7 @@ class CaptionReader(TextConditions):
         errors = [(each - own).square().sum(1).mean() for each, own in zip(told, wanted, strict=True)]
         return sum(error / spread for error, spread in zip(errors, spreads * 2, strict=True))
 
-    def answer(self, start, scenes, texts, classes, with_quadrants=True):
+    def answer(self, start, scenes, texts, classes, with_quadrants):
         """Loss, a sum over the questions, and how many answers are right, by question."""
         asked = questions(scenes, texts, classes)
         total, right = 0.0, {}

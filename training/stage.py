@@ -98,6 +98,10 @@ class Stage:
     def load_extra(self, extra):
         pass
 
+    def needs_start(self):
+        """The setting that means nothing without --start, if there is one."""
+        return "start_share" if self.settings.get("start_share") else None
+
     def load(self, path):
         self.module.load_state_dict(torch.load(path, map_location=self.device, weights_only=True), strict=False)
 

@@ -84,8 +84,8 @@ class Run:
         self.started = None
         if arguments.start:
             self._load_weights(arguments.start)
-        elif needing := [name for name in ("resemble", "start_share") if self.settings.get(name)]:
-            raise SystemExit(f"{needing[0]}: got nothing to start from, wanted --start with a model")
+        elif needing := self.stage.needs_start():
+            raise SystemExit(f"{needing}: got nothing to start from, wanted --start with a model")
         self._resume()
 
     def _optimizers(self):

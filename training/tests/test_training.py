@@ -103,6 +103,20 @@ def test_a_reader_comes_to_resemble_the_model_that_it_started_from(tmp_path):
     assert unlikeness[1] < 0.5 * unlikeness[0]
 
 
+@needs_data
+@pytest.mark.parametrize(("config", "stage", "setting"), (("tiny-class", "model", "start_share"), ("tiny-text", "text", "resemble"),
+                                                          ("tiny-text", "model", "hold_text")))  # fmt: skip
+def test_settings_about_the_start_want_one(config, stage, setting, tmp_path):
+    settings = json.loads((TRAINING / f"configs/{config}.json").read_text())
+    if stage == "model":
+        train(config, "vae", tmp_path)
+    settings["train"][stage][setting] = True
+    (tmp_path / "wanting.json").write_text(json.dumps(settings))
+    with pytest.raises(subprocess.CalledProcessError) as refused:
+        train(tmp_path / "wanting.json", stage, tmp_path)
+    assert f"{setting}: got nothing to start from, wanted --start" in refused.value.stderr
+
+
 def test_windows_read_the_tokens_that_they_say():
     grids, centres = [(1, 1), (2, 2), (4, 8)], torch.tensor([[0.0, 0.0], [0.5, 0.5], [1.0, 1.0]])
     reading = windows.read_windows(grids, 2, 0.5, centres)
