@@ -181,6 +181,14 @@ class BitwiseQuantizer:
             loss = loss + BALANCE * soft.mean((0, 2, 3)).square().mean()
         return latent + (total - latent).detach(), loss / len(self.cells)
 
+    def requantize(self, latent, disturb):
+        """The latent that is left of `latent` when `disturb` changes what is left to say [B, d, h, w] before a scale quantizes it."""
+        rest, last = latent, len(self.cells) - 1
+        for scale in range(len(self.cells)):
+            signs = torch.where(disturb(self.residual(rest, scale)) > 0, self.magnitude, -self.magnitude)
+            rest = rest - self.resize(signs, last)
+        return latent - rest
+
     @torch.no_grad()
     def encode(self, latent, flip=0.0, generator=None):
         """Bits to predict [B, T, b] and inputs [B, T - n_0, b] of the transformer.

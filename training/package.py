@@ -23,7 +23,7 @@ def halve(tensors):
 
 
 def copy_exports(source, out):
-    for stage in ("vae", "model", "judge"):
+    for stage in ("vae", "decoder", "model", "judge"):  # a decoder's VAE takes the place of the one it began with
         for path in (source / stage).glob("*.pth"):
             torch.save(halve(torch.load(path, map_location="cpu", weights_only=True)), out / path.name)
         for path in (source / stage).glob("judge.safetensors"):
@@ -47,7 +47,7 @@ def draw_curves(source, path):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    logs = [(stage, source / stage / "log.jsonl") for stage in ("vae", "model", "judge") if (source / stage / "log.jsonl").exists()]
+    logs = [(stage, source / stage / "log.jsonl") for stage in ("vae", "decoder", "model", "judge") if (source / stage / "log.jsonl").exists()]
     figure, axes = plt.subplots(2, len(logs), figsize=(5 * len(logs), 6), squeeze=False)
     for column, (stage, log) in enumerate(logs):
         lines = [json.loads(line) for line in log.read_text().splitlines()]

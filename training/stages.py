@@ -10,6 +10,7 @@ import judge
 import pictures
 import var
 import vqvae
+from decoder_stages import InfinityDecoder, VarDecoder
 from disturbance import Disturbance
 from infinity_stages import InfinityModel, InfinityText, InfinityVae
 from scenes import HELD_OUT_SEED
@@ -60,8 +61,10 @@ class JudgeStage(Stage):
 
 STAGES = {
     ("var", "vae"): VarVae,
+    ("var", "decoder"): VarDecoder,
     ("var", "model"): VarModel,
     ("infinity", "vae"): InfinityVae,
+    ("infinity", "decoder"): InfinityDecoder,
     ("infinity", "text"): InfinityText,
     ("infinity", "model"): InfinityModel,
     ("var", "judge"): JudgeStage,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains one stage of a config: `python train.py --config configs/NAME.json --stage vae|text|model|judge`.
+"""Trains one stage of a config: `python train.py --config configs/NAME.json --stage vae|decoder|text|model|judge`.
 
 Writes to RUNS/NAME/STAGE: log.jsonl (a line per report), checkpoint.pt (to go on after --minutes), samples/*.png and the
-exported files. Stages of one config find each other's exports there: vae before model, and text, if at all, before it too.
+exported files. Stages of one config find each other's exports there: vae before decoder and model, and text, if at all, before model too.
 """
 
 import argparse
@@ -209,7 +209,7 @@ class Run:
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--stage", choices=("vae", "text", "model", "judge"), required=True)
+    parser.add_argument("--stage", choices=("vae", "decoder", "text", "model", "judge"), required=True)
     parser.add_argument("--runs", type=Path, default=Path(__file__).parent / "runs", help="where run folders lie")
     parser.add_argument("--minutes", type=float, help="stop (and save) after so long; run again to go on")
     parser.add_argument("--total-minutes", type=float, help="length of the whole stage, instead of the config's")

@@ -209,6 +209,14 @@ class MultiScaleQuantizer(nn.Module):
         codes = self.embedding.weight.float()
         return (codes.square().sum(1) - 2 * z @ codes.T).argmin(1)
 
+    def requantize(self, latent, disturb):
+        """The latent that is left of `latent` when `disturb` changes what is left to say [B, Z, p, p] before a scale quantizes it."""
+        rest = latent
+        for scale in range(len(self.patch_nums)):
+            z = disturb(self.shrink(rest, scale)).flatten(2).transpose(1, 2)
+            rest = rest - self.contribution(scale, self.nearest(z.flatten(0, 1)).view(len(latent), -1))
+        return latent - rest
+
     @torch.no_grad()
     def encode(self, latent):
         """Tokens of every scale."""

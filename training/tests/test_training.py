@@ -9,6 +9,7 @@ import attention
 import judge
 import pytest
 import sprites
+import stages
 import torch
 import tokenizer
 import var
@@ -71,6 +72,31 @@ def test_an_export_may_be_a_mean_with_the_start(tmp_path):
     train(tmp_path / "mean.json", "model", tmp_path, "--start", str(start))
     first, mean = (torch.load(path / "model.pth", weights_only=True) for path in (start, tmp_path / "tiny-class/model"))
     assert all(torch.allclose(value, mean[name]) for name, value in first.items())
+
+
+@needs_data
+@pytest.mark.parametrize("config", ("tiny-class", "tiny-text"))
+def test_a_decoder_goes_on_alone(config, tmp_path):
+    train(config, "vae", tmp_path)
+    log = train(config, "decoder", tmp_path)
+    assert log[-1]["event"] == "evaluation"
+    before, after = (torch.load(tmp_path / config / stage / "vae.pth", weights_only=True) for stage in ("vae", "decoder"))
+    before, after = (weights.get("vae", weights) for weights in (before, after))
+    changed = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed == {"decoder"} | {name.split(".")[0] for name in before if name.startswith("post_quant_conv")}
+
+
+@needs_data
+@pytest.mark.parametrize("config", ("tiny-class", "tiny-text"))
+def test_requantizing_undisturbed_is_quantizing(config, tmp_path):
+    settings = json.loads((TRAINING / f"configs/{config}.json").read_text())
+    stage = stages.STAGES[settings["family"], "vae"](settings, torch.device("cpu"), tmp_path)
+    with torch.no_grad():
+        latent = stage.module.latent(stage.batch(0)[1])
+        codes = stage.quantizer if settings["family"] == "infinity" else stage.module.quantize
+        quantized = codes.quantize(latent)[0] if settings["family"] == "infinity" else codes(latent)[0]
+        assert torch.allclose(codes.requantize(latent, lambda rest: rest), quantized, atol=1e-5)
+        assert not torch.allclose(codes.requantize(latent, lambda rest: rest + torch.randn_like(rest)), quantized, atol=1e-5)
 
 
 @needs_data
