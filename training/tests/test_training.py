@@ -7,6 +7,7 @@ import sys
 
 import attention
 import judge
+import package
 import pytest
 import sprites
 import stages
@@ -80,8 +81,11 @@ def test_a_decoder_goes_on_alone(config, tmp_path):
     train(config, "vae", tmp_path)
     log = train(config, "decoder", tmp_path)
     assert log[-1]["event"] == "evaluation"
-    before, after = (torch.load(tmp_path / config / stage / "vae.pth", weights_only=True) for stage in ("vae", "decoder"))
-    before, after = (weights.get("vae", weights) for weights in (before, after))
+    package.copy_exports(tmp_path / config, tmp_path)
+    paths = (tmp_path / config / "vae/vae.pth", tmp_path / config / "decoder/vae.pth", tmp_path / "vae.pth")
+    before, after, shipped = (torch.load(path, weights_only=True) for path in paths)
+    before, after, shipped = (weights.get("vae", weights) for weights in (before, after, shipped))
+    assert all(torch.equal(value, shipped[name]) for name, value in package.halve(after).items())
     changed = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed == {"decoder"} | {name.split(".")[0] for name in before if name.startswith("post_quant_conv")}
 
