@@ -5,12 +5,15 @@ codes are held, so that transformers trained on them stay what they are."""
 import torch
 
 from infinity_stages import InfinityVae
-from stage import VAE_FILE, psnr, reconstruction_loss
+from stage import VAE_FILE, Stage, psnr, reconstruction_loss
 from var_stages import VarVae
 
 
 class DecoderStage:
     """Before a family's VAE stage among the bases. "noise": residuals are quantized with noise of up to this share of their deviation."""
+
+    # VAE stages look after their codes here; those of a decoder stay.
+    after_step, extra, load_extra = Stage.after_step, Stage.extra, Stage.load_extra
 
     def __init__(self, config, device, folder):
         super().__init__(config, device, folder)
@@ -35,9 +38,6 @@ class DecoderStage:
             return rest + rest.std() * noise.to(rest.device)
 
         return self.codes.requantize(latent.float(), disturb)
-
-    def after_step(self, step, progress, ema):
-        pass
 
 
 class VarDecoder(DecoderStage, VarVae):
