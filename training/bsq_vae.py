@@ -182,7 +182,7 @@ class BitwiseQuantizer:
         return latent + (total - latent).detach(), loss / len(self.cells)
 
     def requantize(self, latent, disturb):
-        """The latent that is left of `latent` when `disturb` changes what is left to say [B, d, h, w] before a scale quantizes it."""
+        """What the codes make of `latent` when `disturb` changes every residual [B, d, h, w] before they do."""
         rest, last = latent, len(self.cells) - 1
         for scale in range(len(self.cells)):
             signs = torch.where(disturb(self.residual(rest, scale)) > 0, self.magnitude, -self.magnitude)

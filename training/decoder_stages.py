@@ -37,7 +37,7 @@ class DecoderStage:
             noise = torch.randn(rest.shape, generator=self.generator) * amount
             return rest + rest.std() * noise.to(rest.device)
 
-        return self.codes.requantize(latent.float(), disturb)
+        return self.quantizer.requantize(latent.float(), disturb)
 
 
 class VarDecoder(DecoderStage, VarVae):
@@ -45,12 +45,6 @@ class VarDecoder(DecoderStage, VarVae):
         self.module.load_state_dict(torch.load(path, map_location=self.device, weights_only=True))
         self.quantized = True
 
-    @property
-    def codes(self):
-        return self.module.quantize
-
 
 class InfinityDecoder(DecoderStage, InfinityVae):
-    @property
-    def codes(self):
-        return self.quantizer
+    pass

@@ -17,6 +17,7 @@ from stage import (
     MODEL_FILE,
     VAE_FILE,
     Stage,
+    finished_vae,
     load_transformer,
     psnr,
     read_transformer,
@@ -149,7 +150,7 @@ class InfinityModel(Stage):
     def __init__(self, config, device, folder):
         super().__init__(config, device, config["train"]["model"])
         self.vae = BsqVae(**config["vae"]).to(device).eval().requires_grad_(False)
-        self.vae.load_state_dict(torch.load(folder / "vae" / VAE_FILE, map_location=device, weights_only=True)["vae"])
+        self.vae.load_state_dict(torch.load(finished_vae(folder), map_location=device, weights_only=True)["vae"])
         patchify = config.get("patchify", False)
         self.quantizer = BitwiseQuantizer(config["vae"]["codebook_dim"], config["grids"], patchify)
         self.tokenizer = tokenizer.Tokenizer()

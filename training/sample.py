@@ -12,7 +12,7 @@ import torch
 
 import pictures
 import stages
-from scenes import HELD_OUT_SEED
+from stage import finished_vae
 
 
 def main():
@@ -32,10 +32,10 @@ def main():
     name = "vae" if arguments.tokens else "model"
     config["train"][name]["cached_scenes"] = 0
     stage = stages.STAGES[config["family"], name](config, torch.device(arguments.device), folder)
-    stage.load(folder / name if name == "model" else folder / name / f"{name}.pth")
+    stage.load(finished_vae(folder) if arguments.tokens else folder / name)
     stage.module.eval()
     if arguments.tokens:
-        stage.load_extra({"quantized": True})
+        stage.load_extra({"quantized": True, "has_codes": True})
         print(stage.evaluate(arguments.out))
         return
     wanted = arguments.prompt or arguments.label or stage.subjects()

@@ -22,6 +22,12 @@ def save_weights(weights, path, dtype=torch.float32, wrap=None):
     path.with_suffix(".part").rename(path)
 
 
+def finished_vae(folder):
+    """A run's VAE as it ships: the one whose decoder went on alone, if that was asked for."""
+    path = folder / "decoder" / VAE_FILE
+    return path if path.exists() else folder / "vae" / VAE_FILE
+
+
 def read_transformer(folder):
     """Of a model stage's folder, or of the engine's model folder."""
     converted = folder / "model.safetensors"

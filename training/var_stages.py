@@ -12,6 +12,7 @@ from stage import (
     MODEL_FILE,
     VAE_FILE,
     Stage,
+    finished_vae,
     load_transformer,
     psnr,
     read_transformer,
@@ -34,6 +35,7 @@ class VarVae(Stage):
     def __init__(self, config, device, _folder):
         super().__init__(config, device, config["train"]["vae"])
         self.module = VQVAE(**config["vae"]).to(device)
+        self.quantizer = self.module.quantize
         self.quantized = self.has_codes = False
         self.residuals = None
 
@@ -120,7 +122,7 @@ class VarModel(Stage):
     def __init__(self, config, device, folder):
         super().__init__(config, device, config["train"]["model"])
         self.vae = VQVAE(**config["vae"]).to(device).eval().requires_grad_(False)
-        self.vae.load_state_dict(torch.load(folder / "vae" / VAE_FILE, map_location=device, weights_only=True))
+        self.vae.load_state_dict(torch.load(finished_vae(folder), map_location=device, weights_only=True))
         torch.manual_seed(config["seed"])
         sizes = {key: config["vae"][key] for key in ("vocab_size", "z_channels", "patch_nums")}
         self.module = VAR(num_classes=len(self.scenes.names), **config["model"], **sizes)

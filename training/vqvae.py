@@ -210,19 +210,15 @@ class MultiScaleQuantizer(nn.Module):
         return (codes.square().sum(1) - 2 * z @ codes.T).argmin(1)
 
     def requantize(self, latent, disturb):
-        """The latent that is left of `latent` when `disturb` changes what is left to say [B, Z, p, p] before a scale quantizes it."""
-        rest = latent
-        for scale in range(len(self.patch_nums)):
-            z = disturb(self.shrink(rest, scale)).flatten(2).transpose(1, 2)
-            rest = rest - self.contribution(scale, self.nearest(z.flatten(0, 1)).view(len(latent), -1))
-        return latent - rest
+        """What the codes make of `latent` when `disturb` changes every residual [B, Z, p, p] before they do."""
+        return self.latent_of(self.encode(latent, disturb))
 
     @torch.no_grad()
-    def encode(self, latent):
+    def encode(self, latent, disturb=lambda residual: residual):
         """Tokens of every scale."""
         tokens, rest = [], latent.float()
         for scale in range(len(self.patch_nums)):
-            z = self.shrink(rest, scale).flatten(2).transpose(1, 2)
+            z = disturb(self.shrink(rest, scale)).flatten(2).transpose(1, 2)
             tokens.append(self.nearest(z.flatten(0, 1)).view(len(latent), -1))
             rest = rest - self.contribution(scale, tokens[-1])
         return tokens

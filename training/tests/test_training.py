@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every stage runs, stops, goes on, and exports what the modules load again."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -89,6 +90,10 @@ def test_a_decoder_goes_on_alone(config, tmp_path):
     assert all(torch.equal(value, shipped[name]) for name, value in package.halve(after).items())
     changed = {name.split(".")[0] for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed == {"decoder"} | {name.split(".")[0] for name in before if name.startswith("post_quant_conv")}
+    sampled = subprocess.run([sys.executable, "sample.py", "--config", f"configs/{config}.json", "--runs", str(tmp_path), "--tokens",
+                              "--device", "cpu", "--out", str(tmp_path / "tokens.png")],
+                             cwd=TRAINING, check=True, capture_output=True, text=True)  # fmt: skip
+    assert ast.literal_eval(sampled.stdout)["held_out_psnr"] == pytest.approx(log[-1]["held_out_psnr"], abs=0.01)
 
 
 @needs_data
@@ -98,10 +103,10 @@ def test_requantizing_undisturbed_is_quantizing(config, tmp_path):
     stage = stages.STAGES[settings["family"], "vae"](settings, torch.device("cpu"), tmp_path)
     with torch.no_grad():
         latent = stage.module.latent(stage.batch(0)[1])
-        codes = stage.quantizer if settings["family"] == "infinity" else stage.module.quantize
-        quantized = codes.quantize(latent)[0] if settings["family"] == "infinity" else codes(latent)[0]
-        assert torch.allclose(codes.requantize(latent, lambda rest: rest), quantized, atol=1e-5)
-        assert not torch.allclose(codes.requantize(latent, lambda rest: rest + torch.randn_like(rest)), quantized, atol=1e-5)
+        quantize = stage.quantizer.quantize if settings["family"] == "infinity" else stage.quantizer
+        quantized = quantize(latent)[0]
+        assert torch.allclose(stage.quantizer.requantize(latent, lambda residual: residual), quantized, atol=1e-5)
+        assert not torch.allclose(stage.quantizer.requantize(latent, lambda residual: residual + torch.randn_like(residual)), quantized)
 
 
 @needs_data
